@@ -131,7 +131,10 @@ fn a_job_that_no_node_can_carry_is_told_so_and_ends() {
     assert_eq!(failed["code"], "NO_NODES", "{failed}");
     let said = failed["text"].as_str().unwrap();
     assert!(said.contains("no node has the memory that the job's tasks take: node small comes closest"), "{said}");
-    assert!(said.contains("and 2 MiB are allowed; give a node more (--memory)"), "{said}");
+    assert!(
+        said.contains("and 2 MiB are allowed; give a node more (--memory, up to half of which is --cache)"),
+        "{said}"
+    );
 }
 
 /// A coordinator that is killed and started again.

@@ -161,13 +161,14 @@ impl TaskMeans {
     fn check(&self, memory: NodeMemory) -> Result<(), Error> {
         let (needed, allowed) = (memory.of_workers(1), self.memory_bytes);
         let why = match needed {
-            _ if needed > allowed => format!("{} are allowed", in_mib(allowed)),
-            _ if !can_be_had(needed) => "this machine does not give as much".to_owned(),
+            _ if needed > allowed => format!("{} are allowed: start the node with more (--memory)", in_mib(allowed)),
+            _ if !can_be_had(needed) => {
+                "this machine does not give as much: let the node have more (ulimit -v)".to_owned()
+            }
             _ => return Ok(()),
         };
         let text = format!(
-            "the task takes {} of memory, and {why}: start the node with more (--memory), or take more shards, a smaller batch \
-             or narrower layers",
+            "the task takes {} of memory, and {why}, or take more shards, a smaller batch or narrower layers",
             in_mib(needed)
         );
         Err(refusal(ErrorCode::Memory, text).with_numbers(needed, allowed))

@@ -134,7 +134,10 @@ impl Merger {
                     let needed = in_mib(working_bytes);
                     return failed(
                         job,
-                        format!("this machine does not give the {needed} of memory that it works with"),
+                        format!(
+                            "this machine does not give the {needed} of memory that it works with: let the coordinator have more \
+                             (ulimit -v), or take a smaller network"
+                        ),
                     );
                 }
                 let training = &specification.training;

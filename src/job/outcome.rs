@@ -259,7 +259,7 @@ impl fmt::Display for FailReason {
             Self::NoNodeHasMemory(TooSmall { node, workers, needed, allowed }) => write!(
                 f,
                 "no node has the memory that the job's tasks take: node {node} comes closest, where {} need {}, and {} are \
-                 allowed; give a node more (--memory), let it do fewer tasks at a time (--workers), or take more shards, a smaller \
+                 allowed; give a node more (--memory, up to half of which is --cache), let it do fewer tasks at a time (--workers), or take more shards, a smaller \
                  batch or narrower layers",
                 if *workers == 1 { "they".to_owned() } else { format!("{workers} at a time") },
                 in_mib(*needed),

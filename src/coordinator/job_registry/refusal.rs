@@ -64,7 +64,11 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::TooMuchData { bytes, allowed } => {
-                write!(f, "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}")
+                write!(
+                    f,
+                    "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}: send fewer rows, or start the \
+                     coordinator with more (--store, --memory)"
+                )
             }
             Self::Updates { bytes, allowed, of_blocks } => {
                 let (all, fewer) = match of_blocks {
