@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::collected::Lost;
 use super::handles::{Client, ClientKey, NodeHandle};
-use super::journal::JournalEvent;
+use super::journal::{DiskRoom, JournalEvent};
 use super::listing::Changed;
 use super::room::Charge;
 use super::status::Snapshot;
@@ -44,8 +44,8 @@ pub(super) enum DriverEvent {
     ClientHere { client: Client },
     /// A client's connection has ended.
     ClientGone { client: ClientKey },
-    /// A client submits a job.
-    Submit { client: Client, request: u32, submit: Box<Submit> },
+    /// A client submits a job, for which the disk has this room, if jobs are written.
+    Submit { client: Client, request: u32, submit: Box<Submit>, room: Option<DiskRoom> },
     /// A client watches a job.
     Attach { client: Client, request: u32, attach: Attach },
     /// A client asks how this job stands, or all of them.

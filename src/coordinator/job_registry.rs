@@ -6,11 +6,15 @@
 //! | this one | the jobs that have not ended, and their data |
 //! | `refusal` | why a submission is turned away |
 //! | `memory` | whether there is memory for a job, and those that wait for it |
+//! | `disk` | whether the disk has room for a job |
 //! | `given_up` | jobs that are kept in memory after they were given up |
 
+mod disk;
 mod given_up;
 mod memory;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use super::durable_rounds::DurableRounds;
 use super::handles::ClientKey;
 use super::handover::Handover;
 use super::injected::InjectedLoad;
-use super::journal::{JobMemory, Restored};
+use super::journal::{JobMemory, OnDiskError, Restored};
 use super::room::Room;
 use super::settings::Settings;
 use super::status::Open;
@@ -107,6 +111,8 @@ pub(super) struct Jobs {
     /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
     updates_bytes_max: u64,
     memory: JobMemory,
+    /// Whether a job that cannot be written is of no use.
+    are_to_be_written: bool,
 }
 
 /// A job that was not read at the start.
@@ -132,6 +138,7 @@ impl Jobs {
             object_bytes_max: settings.object_bytes,
             updates_bytes_max: settings.round_bytes(),
             memory: settings.job_memory(),
+            are_to_be_written: settings.on_disk_error == OnDiskError::Stop,
         }
     }
 

@@ -158,7 +158,10 @@ impl Handler<ClientContext> for ClientLink {
         match message {
             Message::Submit(submit) => {
                 let client = self.client.clone();
-                let _ = self.events.send(DriverEvent::Submit { client, request, submit: Box::new(submit) });
+                // Asked for here: the engine's thread does not wait for a disk.
+                let room = self.archive.disk_room(&submit.specification);
+                let submit = Box::new(submit);
+                let _ = self.events.send(DriverEvent::Submit { client, request, submit, room });
             }
             Message::Attach(attach) => {
                 let client = self.client.clone();

@@ -8,7 +8,7 @@ use crate::coordinator::ended::Ended;
 use crate::coordinator::handles::{Client, ClientKey};
 use crate::coordinator::history::History;
 use crate::coordinator::job_registry::Refusal;
-use crate::coordinator::journal::{Absent, JournalCommand};
+use crate::coordinator::journal::{Absent, DiskRoom, JournalCommand};
 use crate::coordinator::watcher::Watcher;
 use crate::coordinator::work::{HEAVY_BYTES, Judged, MergeWork, Start, Validating};
 use crate::coordinator::workers::is_small;
@@ -23,7 +23,7 @@ use crate::wire::text::counted;
 use crate::wire::{ErrorCode, Message, MessageType, specification};
 
 impl Driver {
-    pub(super) fn submit(&mut self, client: Client, request: u32, submit: Submit) {
+    pub(super) fn submit(&mut self, client: Client, request: u32, submit: Submit, room: Option<DiskRoom>) {
         let Submit { job, rounds_seen, specification } = submit;
         // It would be run a second time, in the place of what is there of the first.
         if let unread @ Absent::Unread(_) = self.archive.absent(job) {
@@ -31,7 +31,7 @@ impl Driver {
             return;
         }
         let is_new = self.ended.get(job).is_none();
-        if is_new && let Err(refusal) = self.make_place(job, &specification, &client) {
+        if is_new && let Err(refusal) = self.make_place(job, &specification, &client, room) {
             let _ = client.link.answer(request, &refusal.error().into());
             return;
         }
@@ -43,8 +43,15 @@ impl Driver {
     }
 
     /// Sees to a place for a job that is submitted: another one may have to give way to it.
-    fn make_place(&mut self, job: JobId, specification: &Specification, client: &Client) -> Result<(), Refusal> {
+    fn make_place(
+        &mut self,
+        job: JobId,
+        specification: &Specification,
+        client: &Client,
+        room: Option<DiskRoom>,
+    ) -> Result<(), Refusal> {
         self.jobs.check(job, specification, client.link.peer().address.ip())?;
+        self.jobs.check_disk(job, specification, room)?;
         if self.jobs.get(job).is_none()
             && let Some(other) = self.jobs.place_to_collect(client)?
         {
@@ -74,6 +81,7 @@ impl Driver {
                 };
                 let _ = watcher.client.link.answer_more(watcher.request, &accepted.into());
                 watcher.tell_where_training_ends(&specification);
+                self.warn(&watcher);
                 let owner = Some(watcher.client.link.peer().address.ip());
                 let job = self.jobs.insert(id, specification, submitted_ms, owner);
                 job.watchers.push(watcher);
@@ -116,6 +124,7 @@ impl Driver {
         if let Some(job) = self.jobs.get(id) {
             watcher.tell_where_training_ends(&job.specification);
         }
+        self.warn(&watcher);
         self.follow(id, watcher);
     }
 

@@ -1,12 +1,13 @@
 //! The thread that owns the engine: it tells the engine what has happened and does what the engine orders. Owns the
 //! handles of all links and the updates that have arrived; does not decide anything.
 //!
-//! This file has the loop and who does what; `nodes`, `clients`, `reports` and `resuming` have the doing.
+//! This file has the loop and who does what; `nodes`, `clients`, `reports`, `resuming` and `unwritten` have the doing.
 
 mod clients;
 mod nodes;
 mod reports;
 mod resuming;
+mod unwritten;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
@@ -66,7 +67,6 @@ struct Out {
     asked: Time,
 }
 
-/// What the driver knows of a node beside the engine.
 /// What has been told of dials that fail: each of these once, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ToldOfDials {
@@ -77,6 +77,7 @@ enum ToldOfDials {
     Stranger,
 }
 
+/// What the driver knows of a node beside the engine.
 struct KnownNode {
     address: NodeAddress,
     /// What of its failing dials has been told since it was active last.
@@ -139,6 +140,8 @@ pub(super) struct Driver {
     behind: Behind,
     /// Whether weights are written, and must be held until they are.
     writes_weights: bool,
+    /// What is told while something cannot be written, and it cannot be.
+    unwritten: Option<String>,
     /// Until the journal has been read.
     recovering: Arc<AtomicBool>,
     /// What the engine is to be told once it has handled the event before.
@@ -227,6 +230,7 @@ impl Driver {
             doctor,
             behind: Behind::default(),
             writes_weights: settings.state_dir.is_some(),
+            unwritten: None,
             recovering,
             pending: VecDeque::new(),
             handling: false,
@@ -309,7 +313,7 @@ impl Driver {
                 self.clients.insert(client.key, client);
             }
             DriverEvent::ClientGone { client } => self.client_gone(client),
-            DriverEvent::Submit { client, request, submit } => self.submit(client, request, *submit),
+            DriverEvent::Submit { client, request, submit, room } => self.submit(client, request, *submit, room),
             DriverEvent::Attach { client, request, attach } => self.attach(client, request, attach),
             DriverEvent::List { client, request, job } => self.list(&client, request, job),
             DriverEvent::Order { client, request, order } => self.order(&client, request, order),

@@ -206,18 +206,8 @@ impl Driver {
                 self.without_room.push(job);
                 self.keep_the_last();
             }
-            JournalEvent::NotWritten(why) => {
-                let text = format!(
-                    "the journal cannot be written: {why}. Jobs go on; what they do until it can is lost if the \
-                     coordinator ends"
-                );
-                log::error!("{text}");
-                self.event_log.say("journal", "coordinator", || text.clone());
-                let message: Message<'static> = notice(NoticeKind::Alarm, text).into();
-                for job in self.jobs.ids() {
-                    self.tell_watchers(job, &message);
-                }
-            }
+            JournalEvent::NotWritten(why) => self.not_written(&why),
+            JournalEvent::WrittenAgain => self.written_again(),
         }
     }
 
@@ -324,7 +314,7 @@ fn sentence<'a>(answer: &'a Message<'_>) -> &'a str {
     }
 }
 
-fn notice(kind: NoticeKind, text: String) -> message::Notice {
+pub(super) fn notice(kind: NoticeKind, text: String) -> message::Notice {
     message::Notice { kind, text }
 }
 

@@ -22,6 +22,8 @@ pub(in crate::coordinator) enum Refusal {
     Memory { bytes: u64, allowed: u64 },
     /// It does beside other jobs.
     NoMemory { bytes: u64, free: u64 },
+    /// The disk that jobs are kept on has no room for it.
+    NoDisk { bytes: u64, free: u64 },
     /// Its merge needs all updates of a step at once, or the gradients of all its blocks, and there is no room for so many.
     Updates { bytes: u64, allowed: u64, of_blocks: bool },
     /// As many jobs wait for their data as may, and nobody has more of them than its client would have.
@@ -41,7 +43,7 @@ impl Refusal {
             Self::TooMuchData { bytes, allowed } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::NoRoom { bytes, free } => (ErrorCode::Busy, true, bytes, free),
             Self::Memory { bytes, allowed } => (ErrorCode::Memory, false, bytes, allowed),
-            Self::NoMemory { bytes, free } => (ErrorCode::Busy, true, bytes, free),
+            Self::NoMemory { bytes, free } | Self::NoDisk { bytes, free } => (ErrorCode::Busy, true, bytes, free),
             Self::Updates { bytes, allowed, .. } => (ErrorCode::ObjectTooLarge, false, bytes, allowed),
             Self::Collecting { got } => (ErrorCode::Busy, true, got, limits::COLLECTING_JOBS_MAX as u64),
             Self::PlacesShare { got, allowed } | Self::BytesShare { got, allowed } => {
@@ -104,6 +106,13 @@ impl fmt::Display for Refusal {
             Self::NoMemory { bytes, free } => write!(
                 f,
                 "the job takes {} of the coordinator's memory, and {} are free until other jobs end: try again later",
+                in_mib(*bytes),
+                free_in_mib(*free)
+            ),
+            Self::NoDisk { bytes, free } => write!(
+                f,
+                "the job takes {} of the disk that this coordinator keeps jobs on, and {} are free: make room there, or have it keep \
+                 fewer jobs that have ended (--keep-jobs, --keep-bytes)",
                 in_mib(*bytes),
                 free_in_mib(*free)
             ),

@@ -10,7 +10,9 @@ use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent};
 use super::reading;
 use super::shelved::{Absent, Shelved};
+use crate::coordinator::data::objects_of;
 use crate::digest::Digest;
+use crate::disk;
 use crate::job::{JobId, LedgerEntry, RoundSummary, Specification};
 use crate::wire::message::Entries;
 
@@ -31,6 +33,14 @@ pub(in super::super) struct Bookmark {
     shelved: Shelved,
     /// Nothing more comes behind it.
     is_final: bool,
+}
+
+/// Room for a job on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct DiskRoom {
+    pub(in super::super) free_bytes: u64,
+    /// Of its data so much is there.
+    pub(in super::super) there_bytes: u64,
 }
 
 /// The journal's readers' side.
@@ -73,6 +83,14 @@ impl Archive {
     /// Why nothing is known of a job that is neither open nor has ended.
     pub(in super::super) fn absent(&self, job: JobId) -> Absent {
         self.inner().unread.get(&job).map_or(Absent::Unknown, |why| Absent::Unread(why.clone()))
+    }
+
+    /// What room there is on the disk for a job that needs these objects, where jobs are written and the disk says.
+    pub(in super::super) fn disk_room(&self, specification: &Specification) -> Option<DiskRoom> {
+        let directory = self.directory.as_ref()?;
+        let free_bytes = disk::free_bytes(directory.root()).ok()?;
+        let there = objects_of(specification).into_keys().filter_map(|digest| directory.object_bytes(&digest));
+        Some(DiskRoom { free_bytes, there_bytes: there.fold(0u64, u64::saturating_add) })
     }
 
     /// Whether there are jobs of which nobody knows what data they need.

@@ -73,6 +73,8 @@ pub(in super::super) enum JournalEvent {
     Durable { job: JobId, rounds: u32, state: JobState },
     /// Something could not be written, and the coordinator goes on.
     NotWritten(String),
+    /// Everything is written that could not be.
+    WrittenAgain,
     /// Jobs that have ended take more than they may: this one, the first of them, is to be forgotten.
     TooMuch { job: JobId },
 }

@@ -37,7 +37,7 @@ mod tests;
 mod underway;
 mod writer;
 
-pub(super) use archive::{Archive, Bookmark};
+pub(super) use archive::{Archive, Bookmark, DiskRoom};
 pub use command::OnDiskError;
 pub(super) use command::{JobMemory, JournalCommand, JournalEvent, Keeping, Recalled, Restored};
 pub(super) use directory::Directory;

@@ -265,7 +265,7 @@ impl Writer {
             }
         }
         if was_behind && !self.is_behind {
-            log::info!("the journal can be written again");
+            self.tell(JournalEvent::WrittenAgain);
         }
         self.expire();
         Ok(())

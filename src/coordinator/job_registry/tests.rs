@@ -1,0 +1,82 @@
+//! Jobs of a coordinator that keeps little, as its thread would have them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::disk::OWN_BYTES;
+use super::{Jobs, Refusal};
+use crate::coordinator::data::objects_of;
+use crate::coordinator::journal::{DiskRoom, OnDiskError};
+use crate::coordinator::room::Room;
+use crate::coordinator::settings::Settings;
+use crate::digest::Digest;
+use crate::engine::Policy;
+use crate::job::{JobId, Operation, RowsRef, Specification};
+use crate::model::{ARITHMETIC, Merge, Network, Outer, Recipe, Training};
+use crate::store::Store;
+
+const STORE_BYTES: u64 = 1 << 20;
+
+fn specification(number: u8) -> Specification {
+    let rows = |part| RowsRef { rows: 1_000, digest: Digest([number + part; 32]) };
+    Specification {
+        patience: None,
+        target_accuracy: None,
+        test: None,
+        training: Training {
+            arithmetic: ARITHMETIC,
+            network: Network::new(100, &[], 2).unwrap(),
+            recipe: Recipe::DEFAULT,
+            seed: 1,
+            class_weights: Vec::new(),
+        },
+        rounds: 9,
+        round_steps: None,
+        shards: vec![rows(0)],
+        validation: rows(1),
+        merge: Merge::Mean,
+        outer: Outer::AVERAGE,
+        initial: None,
+        operation: Operation::default(),
+        notes: Vec::new(),
+    }
+}
+
+fn jobs(on_disk_error: OnDiskError) -> Jobs {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let settings = Settings { on_disk_error, ..Settings::new(listen, Policy::Random, Vec::new()) };
+    Jobs::new(Arc::new(Store::new(STORE_BYTES)), Room::new(STORE_BYTES), &settings)
+}
+
+#[test]
+fn a_job_is_taken_where_the_disk_has_room_for_what_is_not_there_and_for_jobs_whose_data_is_on_its_way() {
+    let mut jobs = jobs(OnDiskError::Stop);
+    let check = |jobs: &Jobs, number: u8, free_bytes, there_bytes| {
+        let room = Some(DiskRoom { free_bytes, there_bytes });
+        match jobs.check_disk(JobId(number.into()), &specification(number), room) {
+            Err(Refusal::NoDisk { bytes, free }) => Err((bytes, free)),
+            _ => Ok(()),
+        }
+    };
+    let (needed, _) = check(&jobs, 1, 0, 0).unwrap_err();
+    let data = objects_of(&specification(1)).values().sum::<u64>();
+    assert!((OWN_BYTES + data..OWN_BYTES + 2 * data).contains(&needed), "{needed}");
+    assert_eq!(check(&jobs, 1, needed, 0), Ok(()));
+    assert_eq!(check(&jobs, 1, needed - 1, 0), Err((needed, needed - 1)));
+    assert_eq!(check(&jobs, 1, needed - data, data), Ok(()), "its data is there");
+    jobs.insert(JobId(1), Arc::new(specification(1)), 0, None);
+    let (_, free) = check(&jobs, 3, 2 * needed - 1, 0).unwrap_err();
+    assert!(free < needed, "the first one takes its part");
+    assert_eq!(check(&jobs, 1, 0, 0), Ok(()), "it is known");
+    jobs.get(JobId(1)).unwrap().is_written = true;
+    assert_eq!(check(&jobs, 3, needed, 0), Ok(()), "what the first one has is no longer free");
+}
+
+#[test]
+fn a_full_disk_refuses_nobody_where_jobs_go_on_without_it() {
+    let (job, specification) = (JobId(1), specification(1));
+    let room = Some(DiskRoom { free_bytes: 0, there_bytes: 0 });
+    assert!(jobs(OnDiskError::Stop).check_disk(job, &specification, room).is_err());
+    assert!(jobs(OnDiskError::Stop).check_disk(job, &specification, None).is_ok());
+    assert!(jobs(OnDiskError::Continue).check_disk(job, &specification, room).is_ok());
+}

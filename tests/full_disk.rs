@@ -1,0 +1,75 @@
+//! A disk that is full, under the real programs: a job that it has no room for is refused and ends nobody, and where the coordinator is
+//! to go on without the disk everyone is told what that means, whoever comes later too.
+#![cfg(feature = "client")]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::clients::Client;
+use common::process::reserve_port;
+use common::servers::{Coordinator, Node};
+use common::skip;
+use common::tables::Written;
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Three classes in a table of some kilobytes.
+fn rows() -> Written {
+    let row = |row: usize| format!("{}.{},{}.5,{}\n", row % 3, row % 7, row % 2, ["ash", "oak", "fir"][row % 3]);
+    Written::new("rows.csv", (0..900).map(row).collect::<String>())
+}
+
+fn goes_well(words: &[&str]) -> bool {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_job_that_the_disk_has_no_room_for_is_refused_with_figures_and_others_are_not() {
+    let (disk, data, node) = (tempfile::tempdir().unwrap(), rows(), Node::named("node"));
+    // A disk of the coordinator's own, which is gone with it.
+    let mount = format!("mount -t tmpfs -o size=3m tmpfs '{}' && exec \"$0\" \"$@\"", text(disk.path()));
+    let within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &mount];
+    if !goes_well(&[&within[..], &["true"]].concat()) {
+        return skip("no mount namespace with a small disk can be made here");
+    }
+    let options = ["--state-dir", text(disk.path())];
+    let coordinator = Coordinator::try_at(reserve_port(), &within, &[node.port], &options).unwrap();
+    // Each of its states has some 370 kB of weights and twice as much of what its optimiser remembers.
+    let large = ["--data", data.text(), "--hidden", "300,300", "--rounds", "2", "--retry-for", "0"];
+    let refused = Client::start(&coordinator, &large).finish();
+    assert_eq!(refused.exit, Some(3), "{refused:?}");
+    let failed = refused.failed();
+    assert_eq!(failed["code"], "BUSY", "{failed}");
+    let said = failed["text"].as_str().unwrap();
+    assert!(said.contains("of the disk that this coordinator keeps jobs on, and 2 MiB are free"), "{said}");
+    assert!(said.contains("make room there"), "{said}");
+    Client::start(&coordinator, &["--data", data.text(), "--hidden", "4", "--rounds", "2"]).finish().done();
+    assert_eq!(coordinator.stop().0, Some(0));
+}
+
+#[test]
+fn whoever_comes_while_jobs_cannot_be_written_is_told_so_and_when_they_can_be_again() {
+    let (state, data, node) = (tempfile::tempdir().unwrap(), rows(), Node::named("node"));
+    // No file has more than a block or two, until the limit is lifted.
+    let within = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 1 && exec \"$0\" \"$@\""];
+    if !goes_well(&["sh", "-c", "command -v prlimit"]) {
+        return skip("there is no prlimit");
+    }
+    let options = ["--state-dir", text(state.path()), "--on-disk-error", "continue"];
+    let coordinator = Coordinator::try_at(reserve_port(), &within, &[node.port], &options).unwrap();
+    let job = |seed: &str| Client::start(&coordinator, &["--data", data.text(), "--rounds", "100000", "--seed", seed]);
+    let cannot = "the journal cannot be written: cannot write";
+    let mut first = job("1");
+    first.await_notice(cannot);
+    let mut second = job("2");
+    second.await_notice(cannot);
+    assert!(goes_well(&["prlimit", "--pid", &coordinator.pid().to_string(), "--fsize=unlimited"]));
+    for client in [&mut first, &mut second] {
+        client.await_notice("the journal can be written again");
+    }
+}
