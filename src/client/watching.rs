@@ -382,7 +382,14 @@ pub(super) fn fetch_weights(
     weights: Digest,
 ) -> Result<Vec<f32>, ConnectionError> {
     let network = &work.specification.training.network;
-    let weights = conversation.fetch(weights, object::parameters_bytes(network)).map_err(|failure| match failure {
+    let fetched = conversation.fetch(weights, object::parameters_bytes(network));
+    let is_gone = fetched.as_ref().is_err_and(|failure| failure.is_unknown_object() && !failure.may_pass());
+    let weights = fetched.map_err(|failure| match failure {
+        ConnectionError::Object(_) if is_gone => ConnectionError::Lie(
+            "the coordinator does not hold the model any more: one without --state-dir keeps models until others need the room. Submit \
+             the job again"
+                .to_owned(),
+        ),
         ConnectionError::Object(error) if !failure.may_pass() => {
             ConnectionError::Lie(format!("the model cannot be fetched: {error}"))
         }

@@ -8,11 +8,13 @@
 //! | `memory` | whether there is memory for a job, and those that wait for it |
 //! | `disk` | whether the disk has room for a job |
 //! | `given_up` | jobs that are kept in memory after they were given up |
+//! | `results` | what came of jobs that are done, until it is fetched |
 
 mod disk;
 mod given_up;
 mod memory;
 mod refusal;
+mod results;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +41,7 @@ use crate::net::{self, IpAddr};
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 pub(super) use refusal::Refusal;
+use results::Results;
 
 /// A job that has not ended.
 pub(super) struct Job {
@@ -106,6 +109,7 @@ pub(super) struct Jobs {
     complete: Kept,
     /// Jobs that were given up where nothing is written, the first of them first: they make room for others.
     kept: VecDeque<(JobId, Job)>,
+    results: Results,
     /// The largest object that a job may have.
     object_bytes_max: u64,
     /// Bytes that the updates of one step, or its blocks' gradients, may have where all of them are kept at once.
@@ -135,6 +139,7 @@ impl Jobs {
             here: Kept::default(),
             complete: Kept::default(),
             kept: VecDeque::new(),
+            results: Results::default(),
             object_bytes_max: settings.object_bytes,
             updates_bytes_max: settings.round_bytes(),
             memory: settings.job_memory(),
@@ -493,6 +498,19 @@ impl Jobs {
         }
         missing.retain(|digest| !others.iter().any(|other| other.missing.contains(digest)));
         (missing.into_iter().collect(), asked)
+    }
+
+    /// A job is done, and nothing is written: what came of it stays until [`Jobs::let_results_go`].
+    pub(super) fn hold_result(&mut self, id: JobId, weights: Digest) {
+        let Some(job) = self.open.get(&id) else { return };
+        let weights = job.weights(&weights).map(|bytes| (weights, bytes));
+        let objects = weights.into_iter().chain(job.confusion.clone()).collect();
+        self.results.hold(&self.store, id, objects);
+    }
+
+    /// What came of these jobs is on its way to nobody.
+    pub(super) fn let_results_go(&mut self, can_go: impl Fn(JobId) -> bool) {
+        self.results.let_go(&self.store, can_go);
     }
 
     /// What a job has is not counted any more.

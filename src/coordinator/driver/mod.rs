@@ -416,6 +416,7 @@ impl Driver {
         for job in without_room.chain(ended.beyond(self.keep_jobs, now)).collect::<Vec<_>>() {
             self.tell(Event::Expired { job });
         }
+        self.jobs.let_results_go(|job| self.ended.can_go(job, now));
     }
 
     /// Has something written.

@@ -180,6 +180,11 @@ impl Driver {
         let mut ended = Ended::new(answer, status.clone(), lived_ms, waiting);
         ended.injected = injected;
         self.ended.insert(id, ended);
+        if !self.writes_weights
+            && let Outcome::Done(done) = outcome
+        {
+            self.jobs.hold_result(id, done.weights);
+        }
         if !self.writes_weights && status.may_be_resumed() {
             self.jobs.keep(id);
         }

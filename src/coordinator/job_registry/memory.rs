@@ -7,10 +7,12 @@ use crate::job::memory::CoordinatorMemory;
 use crate::job::{FailReason, Failure, JobId, JobState};
 
 impl Jobs {
-    /// What those jobs take together: those that run work, and at least one at a time; all others are kept.
+    /// What those jobs take together: those that run work, and at least one at a time; all others are kept. So is what is about to be
+    /// fetched of those that are done.
     pub(super) fn taken(&self) -> CoordinatorMemory {
         let taken = self.open.values().fold(CoordinatorMemory::default(), |taken, job| taken.beside(job.memory));
-        CoordinatorMemory { working_bytes: taken.working_bytes.max(self.working_bytes()), ..taken }
+        let weights_bytes = taken.weights_bytes.saturating_add(self.results.bytes());
+        CoordinatorMemory { weights_bytes, working_bytes: taken.working_bytes.max(self.working_bytes()), ..taken }
     }
 
     /// What those take to work that run.

@@ -9,6 +9,7 @@ use crate::coordinator::data::objects_of;
 use crate::coordinator::journal::{DiskRoom, OnDiskError};
 use crate::coordinator::room::Room;
 use crate::coordinator::settings::Settings;
+use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::engine::Policy;
 use crate::job::{JobId, Operation, RowsRef, Specification};
@@ -79,4 +80,32 @@ fn a_full_disk_refuses_nobody_where_jobs_go_on_without_it() {
     assert!(jobs(OnDiskError::Stop).check_disk(job, &specification, room).is_err());
     assert!(jobs(OnDiskError::Stop).check_disk(job, &specification, None).is_ok());
     assert!(jobs(OnDiskError::Continue).check_disk(job, &specification, room).is_ok());
+}
+
+#[test]
+fn what_came_of_a_job_stays_for_whoever_is_about_to_fetch_it_whatever_else_needs_room() {
+    let mut jobs = jobs(OnDiskError::Stop);
+    let [first, second] = [JobId(1), JobId(2)];
+    let weights = Digest([9; 32]);
+    for id in [first, second] {
+        jobs.insert(id, Arc::new(specification(1)), 0, None);
+        // Equal jobs come to the same.
+        jobs.set_base(id, Weights { digest: weights, bytes: Arc::new(vec![7; 1_000]), outer: Arc::default() });
+    }
+    let taken = jobs.taken().kept_bytes();
+    jobs.hold_result(first, weights);
+    assert_eq!(jobs.taken().kept_bytes(), taken + 1_000);
+    jobs.release(first);
+    jobs.hold_result(second, weights);
+    jobs.release(second);
+    let store = jobs.store.clone();
+    let is_there_beside_others = |number: u8| {
+        store.insert(Digest([number; 32]), Arc::new(vec![0; STORE_BYTES as usize]));
+        store.holds(&weights)
+    };
+    assert!(is_there_beside_others(10));
+    jobs.let_results_go(|job| job == first);
+    assert!(is_there_beside_others(11), "the second one's client has not fetched it");
+    jobs.let_results_go(|_| true);
+    assert!(!is_there_beside_others(12) && jobs.taken().kept_bytes() == 0);
 }
