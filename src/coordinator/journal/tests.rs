@@ -100,17 +100,25 @@ impl Harness {
         self.order(round_order(job, round));
     }
 
+    /// What was told since the last time: which jobs are durable, up to which round and in which state, and which one is to go.
+    fn heard(&self) -> (Vec<(JobId, u32, JobState)>, Option<JobId>) {
+        let (mut durable, mut named) = (Vec::new(), Vec::new());
+        for told in self.told.try_iter() {
+            match told {
+                DriverEvent::Journal(JournalEvent::Durable { job, rounds, state }) => {
+                    durable.push((job, rounds, state))
+                }
+                DriverEvent::Journal(JournalEvent::TooMuch { job }) => named.push(job),
+                _ => {}
+            }
+        }
+        assert!(named.len() <= 1, "{named:?}");
+        (durable, named.first().copied())
+    }
+
     /// The job that is to go, if it was named since the last time.
     fn too_much(&self) -> Option<JobId> {
-        let named: Vec<JobId> = self
-            .told
-            .try_iter()
-            .filter_map(
-                |told| if let DriverEvent::Journal(JournalEvent::TooMuch { job }) = told { Some(job) } else { None },
-            )
-            .collect();
-        assert!(named.len() <= 1, "{named:?}");
-        named.first().copied()
+        self.heard().1
     }
 
     fn end(&mut self, job: JobId) {

@@ -250,12 +250,14 @@ impl Life {
             let began_us = self.disk.clock_us();
             self.jobs.iter_mut().for_each(|job| job.tried.push(job.moments.len() - 1));
             let mut written = harness.writer.flush();
+            let (told, too_much) = harness.heard();
+            self.note_what_is_told(&told);
             self.note_what_is_durable(&harness);
             if written.is_ok() && self.rng.random_range(0..8) == 0 {
                 written = self.write_lived(&mut harness);
             }
             if written.is_ok()
-                && let Some(job) = harness.too_much()
+                && let Some(job) = too_much
             {
                 written = self.forget(&mut harness, job);
             }
@@ -400,6 +402,22 @@ impl Life {
         let said = heard::said();
         self.heard.extend_from_slice(&said);
         said.len()
+    }
+
+    /// What watchers are told is a promise, whatever the disk does in the same moment. Who goes on without the disk gives none.
+    fn note_what_is_told(&mut self, told: &[(JobId, u32, JobState)]) {
+        if self.on_disk_error == OnDiskError::Continue {
+            return;
+        }
+        for &(id, rounds, state) in told {
+            let is_it = |job: &&mut Ordered| job.id == id && !job.is_forgotten && !job.is_unread;
+            let Some(job) = self.jobs.iter_mut().find(is_it) else { continue };
+            let of_round = round_steps(&job.specification);
+            let is_told =
+                |at: &usize| job.moments[*at].state == state && job.moments[*at].steps / of_round == u64::from(rounds);
+            let at = (job.durable.unwrap_or(0)..job.moments.len()).find(is_told);
+            job.durable = job.durable.max(at);
+        }
     }
 
     fn note_what_is_durable(&mut self, harness: &Harness) {
