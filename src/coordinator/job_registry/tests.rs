@@ -12,6 +12,7 @@ use crate::coordinator::settings::Settings;
 use crate::coordinator::work::Weights;
 use crate::digest::Digest;
 use crate::engine::Policy;
+use crate::job::memory::CoordinatorMemory;
 use crate::job::{JobId, Operation, RowsRef, Specification};
 use crate::model::{ARITHMETIC, Merge, Network, Outer, Recipe, Training};
 use crate::store::Store;
@@ -43,10 +44,42 @@ fn specification(number: u8) -> Specification {
     }
 }
 
+fn settings() -> Settings {
+    Settings::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Policy::Random, Vec::new())
+}
+
+fn jobs_with(settings: &Settings) -> Jobs {
+    Jobs::new(Arc::new(Store::new(STORE_BYTES)), Room::new(STORE_BYTES), settings)
+}
+
 fn jobs(on_disk_error: OnDiskError) -> Jobs {
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let settings = Settings { on_disk_error, ..Settings::new(listen, Policy::Random, Vec::new()) };
-    Jobs::new(Arc::new(Store::new(STORE_BYTES)), Room::new(STORE_BYTES), &settings)
+    jobs_with(&Settings { on_disk_error, ..settings() })
+}
+
+#[test]
+fn a_job_is_taken_where_it_fits_into_memory_and_while_others_leave_it_as_much() {
+    let address = Ipv4Addr::LOCALHOST.into();
+    let means = settings().job_memory().means;
+    let needed = CoordinatorMemory::of(&specification(1), means).bytes();
+    let check = |jobs: &Jobs, number: u8| match jobs.check(JobId(number.into()), &specification(number), address) {
+        Err(Refusal::Memory { bytes, allowed }) => Err(("never", bytes, allowed)),
+        Err(Refusal::NoMemory { bytes, free }) => Err(("not now", bytes, free)),
+        _ => Ok(()),
+    };
+    let with = |memory_bytes| jobs_with(&Settings { memory_bytes, ..settings() });
+    assert_eq!(check(&with(needed - 1), 1), Err(("never", needed, needed - 1)));
+    let mut jobs = with(needed);
+    assert_eq!(check(&jobs, 1), Ok(()));
+    jobs.insert(JobId(1), Arc::new(specification(1)), 0, None);
+    let kept = jobs.taken().kept_bytes();
+    assert_eq!(check(&jobs, 3), Err(("not now", needed, needed - kept)));
+    assert_eq!(check(&jobs, 1), Ok(()), "it is known");
+    jobs.release(JobId(1));
+    assert_eq!(check(&jobs, 3), Ok(()));
+    // Two that wait take turns with what they work with.
+    let mut jobs = with(needed + kept);
+    jobs.insert(JobId(1), Arc::new(specification(1)), 0, None);
+    assert_eq!(check(&jobs, 3), Ok(()));
 }
 
 #[test]
