@@ -1,5 +1,9 @@
 //! What a doctor says of nodes that are dead, silent or compute otherwise, and of a directory that cannot be written.
 
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use gradwire::wire::message::{Doctor, Finding};
@@ -8,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::clients::client;
 use crate::common::peer::Peer;
-use crate::common::process::reserve_port;
+use crate::common::process::{PATIENCE, reserve_port};
 use crate::common::servers::{Coordinator, Node};
 use crate::common::tables::file_in;
 use crate::lying_node::{Lie, LyingNode};
@@ -57,6 +61,34 @@ fn a_doctor_tells_the_dead_from_those_that_compute_otherwise_and_of_a_directory_
     let (code, findings) = examined(&coordinator);
     let told = cure(&findings, "coordinator");
     assert!(code == Some(1) && told.contains("no job can be written") && told.contains("--state-dir"), "{told}");
+}
+
+#[test]
+fn what_has_taken_a_nodes_port_is_told_of_once_and_with_the_cure() {
+    let mut node = Node::named("node");
+    let coordinator = Coordinator::with_all_active(&[node.port], &[]);
+    node.kill();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, node.port)).unwrap();
+    let (answered, answers) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            if answered.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let told = coordinator.await_line("another program has the port");
+    assert!(
+        told.contains("warn: node 127.0.0.1:") && told.contains(&format!("compute_node {} 0", node.port)),
+        "{told}"
+    );
+    // It is dialled again and again.
+    (0..3).for_each(|_| answers.recv_timeout(PATIENCE).unwrap());
+    let (code, findings) = examined(&coordinator);
+    assert!(code == Some(1) && cure(&findings, &node.address.to_string()).contains("another program has the port"));
+    let (_, said) = coordinator.stop();
+    assert_eq!(said.matches("another program has the port").count(), 1, "{said}");
 }
 
 #[test]
