@@ -357,12 +357,13 @@ mod tests {
             frames += 1;
         }
         let (begins, has_begun) = std::sync::mpsc::channel();
+        let (ends, has_ended) = std::sync::mpsc::channel();
         thread::scope(|scope| {
             let outbox = &outbox;
             let waiter = scope.spawn(move || {
                 begins.send(()).unwrap();
                 outbox.await_room();
-                outbox.waiting().own_bytes
+                let _ = ends.send(outbox.waiting().own_bytes);
             });
             let ends_writer = EndsWriter(outbox, &writing);
             // One that came when all has left would wait for nothing.
@@ -371,7 +372,8 @@ mod tests {
             scope.spawn(|| outbox.write_all(&writing, &counters));
             let mut bytes = vec![0; frames * frame.len()];
             reading.read_exact(&mut bytes).unwrap();
-            let own_bytes = waiter.join().unwrap();
+            // One whom nobody wakes goes on when the writer ends, too late for this.
+            let own_bytes = has_ended.recv_timeout(Duration::from_secs(60)).expect("nobody has woken him");
             let has_waited = outbox.await_room();
             drop(ends_writer);
             assert!(own_bytes <= limits::UNREAD_BYTES_MAX);

@@ -305,6 +305,7 @@ impl Drop for Begun {
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -426,7 +427,9 @@ mod tests {
         let of_other = underway.begin(OTHER, HeavyStep::Validate(1));
         thread::scope(|scope| {
             let suspect = scope.spawn(|| underway.begin(JOB, HeavyStep::Merge(3)));
+            let began = Instant::now();
             while underway.steps().suspects_waiting == 0 {
+                assert!(began.elapsed() < Duration::from_secs(60), "it does not wait");
                 thread::yield_now();
             }
             assert!(underway.is_to_wait(OTHER), "nobody goes past a suspect that waits");
