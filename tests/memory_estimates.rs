@@ -145,7 +145,8 @@ fn at_coordinator(shape: &Shape, data: &Written, nodes: &[NodeProgram]) -> (u64,
 
 /// The same of a node.
 fn at_node(shape: &Shape, data: &Written) -> (u64, u64) {
-    let node = Node::start(&NodeSettings { cache_bytes: shape.cache_bytes, ..NodeSettings::new(loopback()) }).unwrap();
+    let node =
+        Node::start(&NodeSettings { cache_bytes: Some(shape.cache_bytes), ..NodeSettings::new(loopback()) }).unwrap();
     let coordinator = CoordinatorProgram::start("2", &[node.address().port()], &[]);
     coordinator.await_in_status("1 of 1 active");
     let (finished, taken) = measure(|| run(coordinator.port, shape, data));

@@ -40,9 +40,9 @@ struct Arguments {
     /// Memory for jobs, in MiB [default: half of what the machine allows]
     #[arg(long, value_name = "MIB", value_parser = config::parse_mib)]
     memory: Option<u64>,
-    /// Of this, for the data of jobs, in MiB
-    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = config::parse_mib)]
-    store: u64,
+    /// Of this, for the data of jobs, in MiB [default: half of it, or 1024]
+    #[arg(long, value_name = "MIB", value_parser = config::parse_mib)]
+    store: Option<u64>,
     /// Machine code for merging and validation: auto, avx512, avx2 or portable; the bits are the same
     #[arg(long, default_value = "auto")]
     kernel: Kernel,

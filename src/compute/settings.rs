@@ -23,8 +23,8 @@ pub struct Settings {
     pub kernel: Kernel,
     /// Memory for tasks and for what is kept, in bytes.
     pub memory_bytes: u64,
-    /// Bytes of objects kept; no more than half of that.
-    pub cache_bytes: u64,
+    /// Bytes of objects kept, no more than half of that; where none are named, a quarter of it.
+    pub cache_bytes: Option<u64>,
     /// What people call the node.
     pub name: Option<Name>,
     /// The cluster that it belongs to.
@@ -43,6 +43,10 @@ pub struct Settings {
 
 /// Memory for tasks below which a worker that nobody has asked for would rather not be: large tasks find no room otherwise.
 const WORKER_BYTES: u64 = 256 << 20;
+/// Memory for what is kept where nothing else is asked for: a part of all, but not below these bytes. Rows that have no room there
+/// are sent again in every step of merged gradients, which touches all of them.
+const KEPT_PART: u64 = 4;
+const KEPT_BYTES_MIN: u64 = 256 << 20;
 
 impl Settings {
     /// As many workers as this program has cores, by its affinity and its control group; fewer where there is little memory for each.
@@ -54,7 +58,8 @@ impl Settings {
 
     /// Bytes that are kept of objects and results.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.cache_bytes.min(self.memory_bytes / 2)
+        let usual = (self.memory_bytes / KEPT_PART).max(KEPT_BYTES_MIN);
+        self.cache_bytes.unwrap_or(usual).min(self.memory_bytes / 2)
     }
 
     /// Bytes that tasks may take together.
@@ -71,7 +76,7 @@ impl Settings {
             workers: 1,
             kernel: Kernel::best(),
             memory_bytes: memory_budget(None),
-            cache_bytes: 256 << 20,
+            cache_bytes: None,
             name: None,
             cluster: None,
             object_bytes: limits::OBJECT_BYTES_MAX,
@@ -80,5 +85,21 @@ impl Settings {
             drain_wait: Duration::from_secs(10),
             orphan_lease: Duration::from_secs(30),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_a_quarter_of_its_memory_but_256_mib_where_that_is_within_half() {
+        let kept = |memory_mib: u64, cache_mib: Option<u64>| {
+            let cache_bytes = cache_mib.map(|mib| mib << 20);
+            let settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+            Settings { memory_bytes: memory_mib << 20, cache_bytes, ..settings }.kept_bytes() >> 20
+        };
+        assert_eq!([100, 512, 800, 4_000].map(|memory| kept(memory, None)), [50, 256, 256, 1_000]);
+        assert_eq!([1, 3_000].map(|cache| kept(4_000, Some(cache))), [1, 2_000]);
     }
 }

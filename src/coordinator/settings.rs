@@ -28,8 +28,8 @@ pub struct Settings {
     pub jobs_at_once: usize,
     /// Memory for jobs, in bytes.
     pub memory_bytes: u64,
-    /// Bytes of jobs' data kept.
-    pub store_bytes: u64,
+    /// Bytes of jobs' data kept, no more than that; where none are named, half of it.
+    pub store_bytes: Option<u64>,
     /// Machine code for merging and validation.
     pub kernel: Kernel,
     /// The cluster that it belongs to.
@@ -57,6 +57,8 @@ pub struct Settings {
 /// Bytes of a round's updates that are kept at once in memory, for a merge that needs all of them, and on the disk.
 const ROUND_BYTES_IN_MEMORY: u64 = 1 << 30;
 const ROUND_BYTES_ON_DISK: u64 = 16 << 30;
+/// Memory for jobs' data where nothing else is asked for, at least.
+const STORE_BYTES_MIN: u64 = 1 << 30;
 /// Jobs that are known after their end where nothing else is asked for.
 const KEEP_JOBS: usize = 64;
 /// Bytes that jobs take once they have ended, where nothing else is said.
@@ -71,7 +73,8 @@ impl Settings {
 
     /// Bytes that jobs' data may take together.
     pub(super) fn data_bytes(&self) -> u64 {
-        self.store_bytes.min(self.memory_bytes)
+        let usual = (self.memory_bytes / 2).max(STORE_BYTES_MIN);
+        self.store_bytes.unwrap_or(usual).min(self.memory_bytes)
     }
 
     /// Memory that jobs may take together, and what of these settings decides how much each takes.
@@ -91,7 +94,7 @@ impl Settings {
             revival_waits: engine::Settings::new(policy).revival_waits,
             jobs_at_once: engine::JOBS_AT_ONCE,
             memory_bytes: memory_budget(None),
-            store_bytes: 1 << 30,
+            store_bytes: None,
             kernel: Kernel::best(),
             cluster: None,
             object_bytes: limits::OBJECT_BYTES_MAX,

@@ -36,7 +36,7 @@ const OPTIONS: [[&str; 3]; 13] = [
         [default: auto]",
     ],
     ["memory", "MIB", "Memory for tasks, data and results, in MiB [default: half of the machine's]"],
-    ["cache", "MIB", "Of this, for data and results, in MiB; at most half of it [default: 256]"],
+    ["cache", "MIB", "Of this, for data and results, in MiB; at most half [default: a quarter, or 256]"],
     [
         "drain",
         "SECONDS",
@@ -145,7 +145,7 @@ fn set(node: &mut Settings, name: &str, text: &str) -> Result<(), String> {
         "workers" => node.workers = config::parse_workers(text)?,
         "kernel" => node.kernel = text.parse().map_err(|error| <Kernel as FromStr>::Err::to_string(&error))?,
         "memory" => node.memory_bytes = config::memory_budget(Some(config::parse_mib(text)?)),
-        "cache" => node.cache_bytes = config::parse_mib(text)?,
+        "cache" => node.cache_bytes = Some(config::parse_mib(text)?),
         "drain" => node.drain_wait = config::parse_seconds(text)?,
         "orphan-lease" => node.orphan_lease = config::parse_seconds(text)?,
         "name" => node.name = Some(text.parse()?),
@@ -242,7 +242,10 @@ mod tests {
     fn values_are_given_in_either_form_in_any_order_and_the_rest_has_its_default() {
         let plain = node(&["3", "0.5", "--workers=1"]);
         assert_eq!((plain.listen.to_string().as_str(), plain.load_probability.get()), ("127.0.0.1:3", 0.5));
-        assert_eq!(format!("{:?}", node(&["--cache=256", "3", "--workers", "1", "--", "0.5"])), format!("{plain:?}"));
+        assert_eq!(
+            format!("{:?}", node(&["--load-delay=3", "3", "--workers", "1", "--", "0.5"])),
+            format!("{plain:?}")
+        );
         let hosts =
             node(&["--http-host", "a", "0", "--http-host=--b", "0", "--listen", "::1", "--http-host=", "--name=-"]);
         assert_eq!(

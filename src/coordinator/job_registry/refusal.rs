@@ -68,8 +68,8 @@ impl fmt::Display for Refusal {
             Self::TooMuchData { bytes, allowed } => {
                 write!(
                     f,
-                    "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}: send fewer rows, or start the \
-                     coordinator with more (--store, --memory)"
+                    "the job's data has {bytes} bytes, and this coordinator keeps at most {allowed}: take fewer rows or columns, \
+                     or start the coordinator with more (--store, --memory)"
                 )
             }
             Self::Updates { bytes, allowed, of_blocks } => {
