@@ -65,6 +65,8 @@ struct WatchState {
     /// It was taken in for this client, and no round of it is done: until its data is there, it goes with the client.
     is_new: bool,
     is_lost: bool,
+    /// Since it was lost, it has been told that it has no room.
+    is_full_told: bool,
     /// What is fetched and cut off, to go on with.
     parts: Arc<Store>,
 }
@@ -81,6 +83,7 @@ impl Watching<'_> {
             was_accepted: false,
             is_new: false,
             is_lost: false,
+            is_full_told: false,
             parts: Arc::new(Store::new(u64::MAX)),
         };
         loop {
@@ -115,8 +118,14 @@ impl Watching<'_> {
                 return self.failed(&error, &watch, false);
             }
             let now = net::now();
-            if !std::mem::replace(&mut watch.is_lost, true) {
+            let is_news = !std::mem::replace(&mut watch.is_lost, true);
+            if is_news {
                 watch.retry.lost(now);
+                watch.is_full_told = false;
+            }
+            // One that is there again and has no room is waited for in another way, and for longer.
+            let is_full = error.is_busy() && !std::mem::replace(&mut watch.is_full_told, true);
+            if is_news || is_full {
                 self.tell_wait(&error, &watch)?;
             }
             if watch.before > 0 {
