@@ -1,10 +1,10 @@
 //! What a person at a terminal sees below the rounds while a job goes on: a curve of how good each round was, the best one marked,
-//! a bar with the time that is left, and how the nodes stand. Owns these lines and how they are put over the old ones; does not know what else is
+//! a bar with the time that is left, how far the round under way is, and how the nodes stand. Owns these lines and how they are put over the old ones; does not know what else is
 //! printed, but that it is told before anything is.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::score::Headline;
 use crate::cli::{self, Paint};
@@ -31,15 +31,17 @@ pub(super) struct Live {
     has_blocks: bool,
     rounds: u32,
     patience: Option<u32>,
-    started: Instant,
-    /// The first round that was seen here: of those before, nobody knows how long they took.
-    first: Option<u32>,
     last: u32,
+    /// When it ended, or was told to have.
+    last_at: Instant,
+    /// Rounds that were told here, and how long they took.
+    seen: u32,
+    seen_for: Duration,
     points: Vec<Point>,
     /// Rounds for each point.
     stride: u32,
     best: Option<Point>,
-    /// How the nodes stand, as the coordinator told last.
+    /// How far the round is and how the nodes stand, as the coordinator told last.
     fleet: String,
     /// Lines that stand on the terminal now.
     lines: Cell<usize>,
@@ -62,9 +64,10 @@ impl Live {
             has_blocks: locale.contains("utf-8") || locale.contains("utf8"),
             rounds,
             patience,
-            started: Instant::now(),
-            first: None,
             last: 0,
+            last_at: Instant::now(),
+            seen: 0,
+            seen_for: Duration::ZERO,
             points: Vec::new(),
             stride: 1,
             best: None,
@@ -73,13 +76,10 @@ impl Live {
         }
     }
 
-    /// A round has ended, and its line is printed: shows the lines anew. `is_best` says that none before was as good.
-    pub(super) fn round(&mut self, round: u32, headline: Option<Headline>, is_best: bool) {
-        self.first.get_or_insert_with(|| {
-            self.started = Instant::now();
-            round
-        });
-        self.last = round;
+    /// A round has ended after so long, and its line is printed: shows the lines anew. `is_best` says that none before was as good.
+    pub(super) fn round(&mut self, round: u32, took: Duration, headline: Option<Headline>, is_best: bool) {
+        (self.last, self.last_at) = (round, Instant::now());
+        (self.seen, self.seen_for) = (self.seen + 1, self.seen_for.saturating_add(took));
         if let Some(mut headline) = headline {
             // What is not a number is as bad as it gets.
             headline.goodness = if headline.goodness.is_nan() { f64::NEG_INFINITY } else { headline.goodness };
@@ -99,7 +99,7 @@ impl Live {
         self.draw();
     }
 
-    /// The coordinator has told how the nodes stand.
+    /// The coordinator has told how far the round is and how the nodes stand.
     pub(super) fn fleet(&mut self, text: &str) {
         self.fleet = shown(text).to_string();
         self.draw();
@@ -107,14 +107,15 @@ impl Live {
 
     /// Shows the lines, in the place of those that stand there.
     pub(super) fn draw(&self) {
-        if !self.is_shown || self.last == 0 {
+        // Before the first round ends there is something to show where that takes a while.
+        if !self.is_shown || self.last == 0 && self.fleet.is_empty() {
             return;
         }
         let columns = cli::columns();
         if columns < COLUMNS_MIN {
             return self.erase();
         }
-        let mut lines = self.text(columns, self.started.elapsed().as_secs_f64());
+        let mut lines = self.text(columns, self.last_at.elapsed());
         if let [curve, mark, _, ..] = &mut lines[..] {
             (*curve, *mark) = (Paint::Plot.over(curve), Paint::Good.over(mark));
         }
@@ -145,7 +146,7 @@ impl Live {
     }
 
     /// The lines, each narrower than the terminal, so that none is wrapped.
-    fn text(&self, columns: usize, elapsed_s: f64) -> Vec<String> {
+    fn text(&self, columns: usize, since_last: Duration) -> Vec<String> {
         let mut lines = Vec::new();
         if let (Some(best), [_, _, ..]) = (&self.best, &self.points[..]) {
             let name = best.headline.name;
@@ -154,7 +155,7 @@ impl Live {
             lines.push(format!("{name} {curve}"));
             lines.push(mark(name.len() + 1 + marked, columns, best));
         }
-        lines.push(self.bar(columns, elapsed_s));
+        lines.push(self.bar(columns, since_last));
         if !self.fleet.is_empty() {
             let mut fleet = String::new();
             cli::wrap(&mut fleet, 0, FLEET_INDENT, columns - 1, &self.fleet);
@@ -192,13 +193,13 @@ impl Live {
         (levels.iter().map(character).collect(), marked)
     }
 
-    /// How far the job is.
-    fn bar(&self, columns: usize, elapsed_s: f64) -> String {
+    /// How far the job is, and for how long it will go on if rounds take as long as those that were told.
+    fn bar(&self, columns: usize, since_last: Duration) -> String {
         let done = f64::from(self.last) / f64::from(self.rounds.max(1));
-        let seen = self.last - self.first.unwrap_or(self.last);
         let mut text = format!("{} of {} rounds", self.last, self.rounds);
-        if seen > 0 && self.last < self.rounds {
-            let left_s = elapsed_s / f64::from(seen) * f64::from(self.rounds - self.last);
+        if self.seen > 0 && self.last < self.rounds {
+            let round_s = self.seen_for.as_secs_f64() / f64::from(self.seen);
+            let left_s = round_s * f64::from(self.rounds - self.last) - since_last.as_secs_f64().min(round_s);
             // Training may stop by itself.
             let limit = if self.patience.is_some() { "at most " } else { "" };
             text += &format!(", {limit}{} left", duration(left_s));
@@ -263,10 +264,10 @@ mod tests {
     fn the_curve_marks_the_best_round_and_the_bar_says_what_is_left() {
         let mut live = live(true, 20);
         for (round, percent) in (1..).zip([10.0, 50.0, 90.0, 80.0, 90.0]) {
-            live.round(round, accuracy(percent), round <= 3);
+            live.round(round, Duration::from_secs(2), accuracy(percent), round <= 3);
         }
         assert_eq!(
-            live.text(80, 8.0),
+            live.text(80, Duration::ZERO),
             [
                 "accuracy ▁▅█▇█",
                 "           ^ best 90 % in round 3",
@@ -275,19 +276,26 @@ mod tests {
         );
         live.has_blocks = false;
         live.patience = Some(3);
-        assert_eq!(live.text(80, 8.0)[0], "accuracy _~#*#");
-        assert!(live.text(80, 8.0)[2].ends_with("at most 30 s left"));
+        assert_eq!(live.text(80, Duration::ZERO)[0], "accuracy _~#*#");
+        let ends = |since_last, with| live.text(80, since_last)[2].ends_with(with);
+        assert!(ends(Duration::ZERO, "at most 30 s left"));
+        assert!(ends(Duration::from_secs(1), "at most 29 s left") && ends(Duration::from_secs(9), "at most 28 s left"));
     }
 
     #[test]
     fn no_line_is_as_wide_as_the_terminal_however_long_the_job_and_its_best_round_is_never_lost() {
         let mut live = live(true, 100_000);
         for round in 1..=30_000 {
-            live.round(round, accuracy(if round == 12_345 { 99.0 } else { f64::from(round % 97) }), round == 12_345);
+            live.round(
+                round,
+                Duration::from_secs(9),
+                accuracy(if round == 12_345 { 99.0 } else { f64::from(round % 97) }),
+                round == 12_345,
+            );
             assert!(live.points.len() <= POINTS_MAX);
         }
         for columns in [40, 60, 80, 200] {
-            let text = live.text(columns, 1e6);
+            let text = live.text(columns, Duration::ZERO);
             assert!(text.iter().all(|line| line.chars().count() < columns), "{columns}: {text:?}");
             assert!(text[1].contains(if columns < 60 { "best 99 %" } else { "best 99 % in round 12345" }), "{text:?}");
             let marked = text[1].find('^').unwrap();
@@ -298,10 +306,10 @@ mod tests {
     #[test]
     fn nodes_stand_below_the_bar_in_a_few_lines_that_fit() {
         let mut live = live(true, 4);
-        live.round(1, accuracy(10.0), true);
+        live.round(1, Duration::from_secs(1), accuracy(10.0), true);
         live.fleet(&format!("nodes 40 of 41 active: {}", "10.0.0.1:5106 368k rows/s 1620 tasks, ".repeat(40)));
         for columns in [40, 80, 200] {
-            let text = live.text(columns, 1.0);
+            let text = live.text(columns, Duration::ZERO);
             assert_eq!(text.len(), 1 + FLEET_LINES_MAX, "{text:?}");
             assert!(
                 text[1].starts_with("nodes 40 of 41 active: 10.0.0.1") && text[2].starts_with("      "),
@@ -314,12 +322,12 @@ mod tests {
     #[test]
     fn numbers_that_are_none_are_as_bad_as_it_gets_and_rounds_without_any_leave_the_bar() {
         let mut live = live(true, 4);
-        live.round(1, None, true);
-        assert_eq!(live.text(80, 0.0).len(), 1);
+        live.round(1, Duration::ZERO, None, true);
+        assert_eq!(live.text(80, Duration::ZERO).len(), 1);
         for (round, value) in (2..).zip([f64::NAN, f64::NEG_INFINITY, 3.0]) {
-            live.round(round, accuracy(value), round == 4);
+            live.round(round, Duration::ZERO, accuracy(value), round == 4);
         }
-        assert!(live.text(80, 0.0)[0].starts_with("accuracy ▁▁"), "{:?}", live.text(80, 0.0));
+        assert!(live.text(80, Duration::ZERO)[0].starts_with("accuracy ▁▁"), "{:?}", live.text(80, Duration::ZERO));
     }
 
     #[test]

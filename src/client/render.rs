@@ -202,7 +202,7 @@ impl Renderer {
                 if is_best {
                     self.best = Some(round.metrics);
                 }
-                self.live.round(round.round, score.headline(), is_best);
+                self.live.round(round.round, Duration::from_micros(round.round_us), score.headline(), is_best);
                 Ok(())
             }
         }

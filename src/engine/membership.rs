@@ -294,6 +294,12 @@ impl Fleet {
         Vec::new()
     }
 
+    /// What each node that may work for a running job keeps of data for it.
+    pub(super) fn caches(&self, job: JobId) -> impl Iterator<Item = u64> {
+        let sharing = self.crews.len().max(1) as u64;
+        self.crew(job).map(move |(.., link)| link.info.cache_bytes.map_or(u64::MAX, |bytes| bytes / sharing))
+    }
+
     /// Workers of the nodes that may work for a running job.
     pub(super) fn crew_workers(&self, job: JobId) -> u32 {
         self.crew_of(job).map_or(0, |crew| crew.workers)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::nodes::{Doubt, NodeKey};
 use crate::digest::Digest;
+use crate::job::memory::{free_in_mib, in_mib};
 use crate::job::{FailReason, JobId, JobState, Outcome, Place, RoundSummary, TooSmall};
 
 /// Something happened to a job.
@@ -73,6 +74,13 @@ pub enum Notice {
     },
     /// Nodes are active, but none has the memory that the job's tasks take.
     NoneHasMemory(TooSmall),
+    /// Nodes cannot keep the rows that every step goes through, and are sent some of them again in each.
+    RowsTravel {
+        /// Of the job's rows.
+        rows_bytes: u64,
+        /// What its nodes keep of them, all together.
+        kept_bytes: u64,
+    },
     /// Every inactive node is being dialled.
     Revival {
         /// Which revival this is, from 1.
@@ -180,6 +188,14 @@ impl fmt::Display for Notice {
                 }
             }
             Self::NoneHasMemory(too_small) => FailReason::NoNodeHasMemory(too_small.clone()).fmt(f),
+            Self::RowsTravel { rows_bytes, kept_bytes } => write!(
+                f,
+                "the nodes keep {} of the job's rows, which take {}: the others are sent to them again in every step. Start \
+                 more nodes, or nodes that keep more (--cache), or train passes over the rows, which travel once for each then \
+                 (--epochs 1)",
+                free_in_mib(*kept_bytes),
+                in_mib(*rows_bytes)
+            ),
             Self::Revival { number, of, wait } => {
                 write!(f, "revival {number} of {of}: dialling every node, waiting {:.1} s", wait.as_secs_f64())
             }

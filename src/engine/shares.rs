@@ -141,6 +141,12 @@ impl Shares {
         if bytes >= self.data_bytes { 1.0 } else { bytes.max(0.0) / self.data_bytes }
     }
 
+    /// What nodes with this memory for data keep of the job's rows, if that is not all of them.
+    pub(super) fn kept_if_not_all(&self, caches: impl Iterator<Item = u64>) -> Option<u64> {
+        let kept: f64 = caches.map(|bytes| (bytes as f64 - self.reserve_bytes).max(0.0)).sum();
+        (kept < self.data_bytes).then_some(kept as u64)
+    }
+
     /// Blocks of a step that a worker may have, at most.
     fn most(&self, count: u32, worker: &Worker) -> u32 {
         (self.room(worker) * f64::from(count)) as u32
@@ -335,6 +341,15 @@ mod tests {
             let speeds: Vec<Speed> = workers.iter().map(|worker| worker.speed).collect();
             shares(100, 8.0, &speeds)
         });
+    }
+
+    #[test]
+    fn what_nodes_keep_is_all_rows_or_less() {
+        let shares = Shares::new(1_000, 40);
+        assert_eq!(shares.kept_if_not_all([540, 540].into_iter()), None);
+        assert_eq!(shares.kept_if_not_all([540, 539].into_iter()), Some(999));
+        assert_eq!(shares.kept_if_not_all([39, 240].into_iter()), Some(200), "none keeps less than nothing");
+        assert_eq!(shares.kept_if_not_all([u64::MAX].into_iter()), None);
     }
 
     #[test]

@@ -116,8 +116,12 @@ impl Driver {
             failed: self.nodes.get(&node).map_or(0, |known| known.tasks_failed),
             load_ppm: loads.get(&node).copied(),
         };
-        let notice = notice(NoticeKind::Fleet, status::fleet(&self.engine.status(), &self.counts, trouble)).into();
-        watched.into_iter().for_each(|job| self.tell_watchers(job, &notice));
+        let status = self.engine.status();
+        let nodes = status::fleet(&status, &self.counts, trouble);
+        for entry in status.jobs.iter().filter(|entry| watched.contains(&entry.job)) {
+            let text = format!("{}; {nodes}", status::progress(&entry.progress));
+            self.tell_watchers(entry.job, &notice(NoticeKind::Fleet, text).into());
+        }
     }
 
     fn is_watched(&mut self, job: JobId) -> bool {
@@ -336,6 +340,6 @@ fn kind_of(notice: &Notice) -> NoticeKind {
         | Notice::DigestMismatch { .. }
         | Notice::UpdateRefused { .. }
         | Notice::UpdatesLost { .. } => NoticeKind::Alarm,
-        Notice::Speculating { .. } => NoticeKind::Other,
+        Notice::Speculating { .. } | Notice::RowsTravel { .. } => NoticeKind::Other,
     }
 }

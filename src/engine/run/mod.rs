@@ -49,6 +49,9 @@ use returning::HeldByLink;
 pub(in crate::engine) use returning::Returning;
 pub(in crate::engine) use tally::Tally;
 
+/// So long a job runs before it is said that nodes cannot keep its rows.
+const ROOM_TOLD_AFTER_US: u64 = 5_000_000;
+
 /// A running job is looked at this often at least: what a node told of its load grows old.
 const SWEEP_US: u64 = 1_000_000;
 
@@ -102,6 +105,7 @@ pub(in crate::engine) struct Run {
     /// The round whose validation is yet to be ordered, and its weights.
     to_validate: Option<(u32, Digest)>,
     none_eligible_told: bool,
+    is_room_told: bool,
     /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
     unvalidated_max: usize,
     deadline: Option<Time>,
@@ -189,6 +193,7 @@ impl Run {
             records: VecDeque::new(),
             to_validate: None,
             none_eligible_told: false,
+            is_room_told: false,
             deadline: None,
         }
     }
@@ -433,7 +438,21 @@ impl Run {
         }
         self.stage = Stage::Training { tasks, base, began: cx.now };
         self.is_step_determined = true;
+        self.tell_of_room(cx);
         self.place_told(cx);
+    }
+
+    /// Says once if nodes cannot keep the rows that all steps go through. At a job's beginning some nodes may be yet to come.
+    fn tell_of_room(&mut self, cx: &mut Context<'_>) {
+        let runs_us = cx.now.since_us(self.tally.started);
+        let is_due = !self.is_room_told && runs_us >= ROOM_TOLD_AFTER_US && self.plan.round_steps() > 1;
+        if !is_due || cx.fleet.crew(self.job).next().is_none() {
+            return;
+        }
+        if let Some(kept_bytes) = self.shares.kept_if_not_all(cx.fleet.caches(self.job)) {
+            self.is_room_told = true;
+            self.report(Notice::RowsTravel { rows_bytes: self.needs.rows_bytes, kept_bytes }, cx);
+        }
     }
 
     /// Has a step merged whose tasks are all done. True if nothing is to be merged, and the next step has begun.

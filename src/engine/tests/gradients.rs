@@ -448,3 +448,34 @@ fn a_block_whose_node_is_lost_or_that_fails_everywhere_stays_a_task_by_itself() 
     assert!(left_out.iter().any(is_it), "{left_out:?}");
     assert!(actions.contains(&Action::FinishStep { job: JOB, step: 0, rows: 96 }), "{actions:?}");
 }
+
+#[test]
+fn rows_that_nodes_cannot_keep_are_told_of_once_where_steps_go_through_all_of_them() {
+    let told = |cache_bytes: Option<u64>, specification: &Specification| {
+        let mut harness = Harness::new(Policy::LoadBalancing);
+        let (name, arithmetics, doubts) = ("n1".to_owned(), vec![1], Vec::new());
+        let info = NodeInfo { name, arithmetics, doubts, workers: 1, cache_bytes, memory_bytes: None };
+        harness.tell(Event::NodeListed { node: NodeKey(1), address: "10.0.0.1:7000".to_owned() });
+        harness.tell(Event::LinkUp { node: NodeKey(1), link: LinkKey(1), info });
+        let mut actions = harness.begin(specification);
+        let mut told = Vec::new();
+        for step in 0..4 {
+            harness.now = harness.now.after_us(2_000_000);
+            actions = harness.do_step(&actions, step);
+            told.extend(notices(&actions).into_iter().map(|notice| (step, notice)));
+        }
+        told
+    };
+    let rows_bytes = crate::engine::crew::Needs::of(&gradients(4)).rows_bytes;
+    let [(step, Notice::RowsTravel { rows_bytes: told_bytes, kept_bytes: 0 })] = &told(Some(1_000), &gradients(4))[..]
+    else {
+        panic!("not told, or twice")
+    };
+    assert_eq!((*step, *told_bytes), (2, rows_bytes), "not before 5 s: nodes may be yet to come");
+    assert_eq!(told(Some(rows_bytes + (1 << 20)), &gradients(4)), []);
+    assert_eq!(told(None, &gradients(4)), [], "one that says nothing is believed to keep them");
+    let text = Notice::RowsTravel { rows_bytes: 600 << 20, kept_bytes: 240 << 20 }.to_string();
+    assert!(
+        text.starts_with("the nodes keep 240 MiB of the job's rows, which take 600 MiB") && text.contains("--cache")
+    );
+}
