@@ -15,7 +15,8 @@ from .errors import DataError
 
 MAGNITUDE_MAX = 1e140
 # Texts that are no value, beside none at all: those of a schema whose `missing` is "default" (docs/model-file.md, section 8).
-MISSING, MISSING_IN_ANY_CASE = frozenset({"", "NA", "None", "?", "-"}), frozenset({"n/a", "nan", "null"})
+MISSING = frozenset({"", "NA", "None", "?", "-", "#N/A", "<NA>", "\\N", "."})
+MISSING_IN_ANY_CASE = frozenset({"n/a", "nan", "null"})
 
 # What stands around a text without belonging to it: Unicode's White_Space.
 WHITE_SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))

@@ -2,11 +2,12 @@
 //! what fields mean.
 //!
 //! Commas, semicolons, tabs or bars separate fields, as the first line tells, or any byte that is asked for; `sep=;` in front
-//! of the first line tells, too. Lines end with LF, CR LF or CR alone. Quoted fields, a UTF-8 byte order mark, blank lines and
+//! of the first line tells, too. Where it has only blanks, columns may be lined up by any number of them. Lines end with LF, CR LF or CR alone. Quoted fields, a UTF-8 byte order mark, blank lines and
 //! the sign with which DOS ended a text are fine. Memory is taken as bytes arrive, up to the longest record.
 //!
 //! A record is told apart in the buffer into which its bytes were read, and handed out from there.
 
+mod blanks;
 mod marks;
 mod newlines;
 mod record;
@@ -17,6 +18,7 @@ use std::io::{self, BufRead, Read};
 use memchr::memchr;
 
 use super::error::Fault;
+use blanks::Blanks;
 use newlines::Newlines;
 pub(super) use record::{Block, Column, KeptRecord, Record, Text};
 use record::{PADDING, Row};
@@ -29,6 +31,8 @@ const BUFFER_BYTES: usize = 128 << 10;
 pub(super) struct Records<R> {
     input: Newlines<R>,
     separator: u8,
+    /// Blanks that line up columns, where those separate them and nobody has said so.
+    blanks: Option<Blanks>,
     record_bytes_max: usize,
     /// What has been read and is not behind us, and room behind it.
     buffer: Vec<u8>,
@@ -56,14 +60,22 @@ impl<R: Read> Records<R> {
             head.before += 1;
             head.read(&mut input, record_bytes_max)?;
         }
+        let is_found_out = separator.or(told).is_none();
         let separator = separator.or(told).unwrap_or_else(|| head.separator());
+        let mut blanks = (is_found_out && separator == b' ').then_some(Blanks::NEW);
         let mut buffer = head.line;
         buffer.extend_from_slice(input.buffer());
+        if let Some(blanks) = &mut blanks {
+            let end = buffer.len();
+            let end = blanks.take_out(&mut buffer, 0, end, 0);
+            buffer.truncate(end);
+        }
         let filled = buffer.len();
         buffer.resize(filled + PADDING, 0);
         Ok(Records {
             input: input.into_inner(),
             separator,
+            blanks,
             record_bytes_max,
             buffer,
             filled,
@@ -151,13 +163,18 @@ impl<R: Read> Records<R> {
                 self.buffer.resize((2 * self.filled).max(BUFFER_BYTES) + PADDING, 0);
             }
             let room = self.buffer.len() - PADDING;
-            let read = match self.input.read(&mut self.buffer[self.filled..room]) {
+            // A blank of those before may have to stand in front.
+            let from = self.filled + usize::from(self.blanks.is_some());
+            let read = match self.input.read(&mut self.buffer[from..room]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(unreadable(error)),
             };
             let before = self.filled;
-            self.filled += read;
+            self.filled = match &mut self.blanks {
+                Some(blanks) => blanks.take_out(&mut self.buffer, from, from + read, before),
+                None => before + read,
+            };
             if read == 0 {
                 self.has_ended = true;
                 if self.filled > 0 {

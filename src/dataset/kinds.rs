@@ -15,6 +15,9 @@ const ROWS_OF_A_NAME_MIN: u64 = 3;
 /// Whole numbers in sequence that are years where the column is named so: others count rows.
 const YEARS: std::ops::RangeInclusive<f64> = 1_000.0..=2_999.0;
 
+/// Of texts such as 12 kg, or 0:30.
+const BEHIND_NUMBERS: &str = "text behind numbers; numbers alone, in one unit, would be one input";
+
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -239,14 +242,20 @@ fn textual(tally: &Tally, has_numbers: bool) -> Decision {
     if tally.of_texts.uuids == present && most_differ && present >= ROWS_NUMBERED_MIN {
         return decided(Kind::Identifier, "UUIDs", "--use");
     }
+    // 12 kg, or 0:30. Few of them may well be names.
+    let behind_numbers =
+        !has_numbers && distinct.is_none_or(|distinct| distinct > FEW) && tally.are_texts_behind_numbers();
     if distinct == Some(present) && present >= ROWS_NUMBERED_MIN {
-        return decided(Kind::Identifier, "a different text in every row", "--use");
+        let why = if behind_numbers { BEHIND_NUMBERS } else { "a different text in every row" };
+        return decided(Kind::Identifier, why, "--use");
     }
     match distinct {
         Some(distinct) if distinct <= FEW || (distinct <= CATEGORIES_MAX && !most_differ) => {
             let why = if has_numbers { "numbers and names" } else { "" };
+            let why = if behind_numbers { BEHIND_NUMBERS } else { why };
             decided(Kind::Category, why, if has_numbers { "--number" } else { "" })
         }
+        _ if behind_numbers => decided(Kind::Unusable, BEHIND_NUMBERS, "--use"),
         _ => decided(Kind::Unusable, "text with few repetitions", "--use"),
     }
 }

@@ -289,6 +289,13 @@ fn recognise(head: &[u8]) -> Result<Format, Fault> {
         let command = "python3 -c 'import pandas, scipy.io.arff as a; pandas.DataFrame(a.loadarff(\"FILE\")[0]).to_csv(\"FILE.csv\", index=False)'";
         return foreign("an ARFF file", command);
     }
+    if let Some(is_in_lines) = json(head) {
+        let command = format!(
+            "python3 -c 'import pandas; pandas.read_json(\"FILE\"{}).to_csv(\"FILE.csv\", index=False)'",
+            if is_in_lines { ", lines=True" } else { "" }
+        );
+        return foreign("JSON", &command);
+    }
     let (first, second, third) = (lines.next(), lines.next(), lines.next());
     if let (Some(first), Some(second)) = (first, second)
         && is_orange(first, second, third)
@@ -296,6 +303,21 @@ fn recognise(head: &[u8]) -> Result<Format, Fault> {
         return foreign("an Orange table, with types in its second line", "sed '2,3d' FILE > FILE.csv");
     }
     Ok(Format::Delimited)
+}
+
+/// Whether it is JSON, and if so, whether in lines with an object each.
+fn json(head: &[u8]) -> Option<bool> {
+    let begins = |text: &[u8], with: &[u8]| {
+        let mut seen = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+        with.iter().all(|byte| seen.next() == Some(byte))
+    };
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let is_line = |line: &[u8]| begins(line, b"{\"") && line.ends_with(b"}");
+    match begins(text, b"{\"") {
+        true => Some(lines.next().is_some_and(is_line)),
+        false => (begins(text, b"[{\"") || begins(text, b"[[")).then_some(false),
+    }
 }
 
 /// Every second byte is 0, as in no text of one byte a letter.
@@ -335,6 +357,9 @@ mod tests {
         assert_eq!(what(b"\xff\xfe1\0,\x002\0"), "text in UTF-16");
         assert_eq!(what(b"1\0,\x002\0\n\0"), "text in UTF-16");
         assert_eq!(what(b"% comment\n@RELATION iris\n@attribute a numeric\n"), "an ARFF file");
+        assert_eq!(what(b"{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2"), "JSON");
+        assert_eq!(what(b"[\n  {\"a\": 1}\n]"), "JSON");
+        assert_eq!((json(b"{\"a\":1}\n{\"a\":2}\n"), json(b"[{\"a\":1}]")), (Some(true), Some(false)));
         assert!(what(b"a\tb\tk\nc\tc\td\n\t\tclass\n1\t2\tx\n").starts_with("an Orange table"));
         assert!(what(b"a\tk\ncontinuous\tdiscrete\n\n1\tx\n").starts_with("an Orange table"));
     }

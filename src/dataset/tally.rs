@@ -281,6 +281,11 @@ impl Tally {
         Some(count(self.numbers.len())? + count(self.texts.distinct())?)
     }
 
+    /// Whether no value is a number, and each begins with one.
+    pub(super) fn are_texts_behind_numbers(&self) -> bool {
+        self.plain.count + self.not_finite + self.not_utf8 == 0 && self.texts.begin_with_digits()
+    }
+
     /// Whether all numbers are whole and written plainly, and each other text is a word.
     pub(super) fn are_words_among_whole(&self) -> bool {
         self.plain.whole == self.plain.count && self.not_finite + self.not_utf8 == 0 && self.texts.are_words()

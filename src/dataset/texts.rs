@@ -155,6 +155,7 @@ pub(super) struct Texts {
     seen: KeySet,
     are_words: bool,
     are_codes: bool,
+    begin_with_digits: bool,
     /// Hashes that are not among the seen yet, of a few rows.
     hashes: Vec<u64>,
 }
@@ -167,6 +168,7 @@ impl Texts {
             seen: KeySet::new(TEXTS_MAX),
             are_words: true,
             are_codes: true,
+            begin_with_digits: true,
             hashes: Vec::new(),
         }
     }
@@ -194,6 +196,7 @@ impl Texts {
         let class = Class::of(text);
         self.are_words &= class.is_word;
         self.are_codes &= class.is_code;
+        self.begin_with_digits &= text.as_bytes().first().is_some_and(u8::is_ascii_digit);
         self.hashes.push(hash::of_text(text.as_bytes()));
         match self.know(text, Known::Text(class)) {
             Some(code) => Taken::Code(code),
@@ -262,6 +265,11 @@ impl Texts {
     /// Whether each is a word.
     pub(super) fn are_words(&self) -> bool {
         self.are_words
+    }
+
+    /// Whether each begins with a digit, as an amount with its unit does, or a time of day.
+    pub(super) fn begin_with_digits(&self) -> bool {
+        self.begin_with_digits
     }
 
     /// Whether each is a code of digits and one letter, as far as they are counted.

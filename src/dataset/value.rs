@@ -8,8 +8,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// What people write where they have no value, beside an empty field, in exactly these letters.
-const MISSING: [&str; 4] = ["NA", "None", "?", "-"];
+/// What people write where they have no value, beside an empty field, in exactly these letters; spreadsheets, pandas, dumps of
+/// databases and SAS write the last four.
+const MISSING: [&str; 8] = ["NA", "None", "?", "-", "#N/A", "<NA>", "\\N", "."];
 /// The same in any case.
 const MISSING_IN_ANY_CASE: [&str; 3] = ["N/A", "nan", "null"];
 
@@ -78,7 +79,7 @@ impl fmt::Display for MissingTokens {
 fn is_usually_missing(text: &str) -> bool {
     // The longest has four letters; and what most fields begin with, none does.
     text.len() <= 4
-        && matches!(text.as_bytes().first(), Some(b'N' | b'n' | b'?' | b'-'))
+        && matches!(text.as_bytes().first(), Some(b'N' | b'n' | b'?' | b'-' | b'#' | b'<' | b'\\' | b'.'))
         && (MISSING.contains(&text) || MISSING_IN_ANY_CASE.iter().any(|token| token.eq_ignore_ascii_case(text)))
 }
 
@@ -504,14 +505,15 @@ mod tests {
     #[test]
     fn missing_values_are_the_usual_marks_or_those_that_are_named() {
         let usual = MissingTokens::default();
-        for text in ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-"] {
+        for text in ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-", "#N/A", "<NA>", "\\N", "."]
+        {
             assert!(usual.has(text), "{text:?}");
         }
         for text in ["none", "na", "0", "--", "nil", "unknown"] {
             assert!(!usual.has(text), "{text:?}");
         }
         let spellings = usual.spellings();
-        assert_eq!(spellings.len(), 1 + 4 + 4 + 8 + 16);
+        assert_eq!(spellings.len(), 1 + 8 + 4 + 8 + 16);
         assert!(
             spellings.iter().all(|text| usual.has(text))
                 && ["", "?", "n/A", "nAN", "NULL"].iter().all(|text| spellings.iter().any(|spelling| spelling == text))

@@ -415,7 +415,7 @@ pub struct Reading {
     #[arg(long, value_name = "MARK")]
     pub decimal: Option<Decimal>,
     /// Texts that stand for a missing value, beside an empty field; default among them stands for the usual ones
-    /// [default: NA, None, ?, -, and N/A, NaN, null in any case]
+    /// [default: NA, None, ?, -, #N/A, <NA>, \N, a point, and N/A, NaN, null in any case]
     #[arg(long, value_name = "TOKEN,...", allow_hyphen_values = true)]
     pub missing: Option<MissingTokens>,
     /// Action on a row without a label: drop (and count), refuse, or class (one of its own)

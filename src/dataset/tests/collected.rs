@@ -191,3 +191,33 @@ fn a_thousand_orders_of_the_rows_give_one_schema() {
         assert_eq!(schema("", &rows), first[1], "seed {seed}, without a header");
     }
 }
+
+#[test]
+fn columns_that_are_lined_up_with_blanks_are_those_of_the_same_file_with_commas() {
+    let rows = |between: fn(usize) -> &'static str| {
+        let line = |at: usize| format!("{}{}.5{}{}e-3", between(at), at % 7, between(at + 1), 3 * at % 11);
+        "x,y,kind\n".replace(',', between(2))
+            + &(0..40).map(|at| format!("{}{}{}\n", line(at), between(at), ["a", "b"][at % 2])).collect::<String>()
+    };
+    let lined_up = rows(|at| ["  ", "   ", " "][at % 3]);
+    let with_commas = rows(|_| ",").replace("\n,", "\n");
+    let [lined_up, with_commas] = [lined_up, with_commas].map(|csv| dataset(csv).prepare(&ASKED).unwrap());
+    assert_eq!(lined_up.feature_names, ["x", "y"]);
+    assert_eq!(lined_up.shards, with_commas.shards);
+    // A separator that somebody asks for is one each time.
+    let asked = ReadOptions { separator: Some(" ".parse().unwrap()), ..ReadOptions::default() };
+    assert!(read("x y kind\n1  a\n2  b\n", &asked).is_ok());
+}
+
+#[test]
+fn texts_behind_numbers_are_told_of_where_they_are_many() {
+    let of = |value: &dyn Fn(usize) -> String| {
+        let data = dataset(table("f,x", 60, |row| format!("{},{}", value(row), row % 5)));
+        data.report(None).all_lines().join("\n")
+    };
+    assert!(of(&|row| format!("{} kg", row % 25)).contains("text behind numbers"));
+    assert!(of(&|row| format!("0:{row:02}:07")).contains("text behind numbers"));
+    for told in [of(&|row| format!("{} kg", row % 3)), of(&|row| format!("n{row}"))] {
+        assert!(!told.contains("behind numbers"), "{told}");
+    }
+}
