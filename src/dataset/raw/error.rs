@@ -89,6 +89,13 @@ pub enum RawFault {
         /// The line of the header.
         line: u64,
     },
+    /// Labels are needed, and only what the model learned from is there.
+    NoLabels {
+        /// The columns of the labels.
+        names: Vec<String>,
+        /// The header, or the first row.
+        place: Place,
+    },
     /// The header names a column more often than the model has it.
     RepeatedColumn {
         /// The name.
@@ -156,6 +163,15 @@ impl fmt::Display for RawError {
                      {them} (an empty field is a missing value), or say --header no if the line is a row; there are {}",
                     names(missing),
                     listed(found.iter(), NAMES_SHOWN_MAX)
+                )
+            }
+            RawFault::NoLabels { names: labels, place } => {
+                let (noun, is) = if labels.len() == 1 { ("column", "is") } else { ("columns", "are") };
+                write!(
+                    f,
+                    "{file}, {place}: the {noun} {} {is} not there, and to judge what the model says of a row the true value must \
+                     stand beside it; add the {noun}, or tell what the model says without: client predict MODEL FILE",
+                    names(labels)
                 )
             }
             RawFault::RepeatedColumn { name } => write!(

@@ -8,7 +8,7 @@ use crate::dataset::error::Fault;
 use crate::dataset::kinds::Kind;
 use crate::dataset::place::{Column, listed};
 use crate::dataset::refusal::Cause;
-use crate::dataset::schema::{Becomes, RowFault, Schema};
+use crate::dataset::schema::{Becomes, RowFault, Schema, SchemaColumn};
 use crate::dataset::value::{self, Reading};
 
 /// Columns that a sentence lists, at most.
@@ -52,6 +52,12 @@ fn is_input(becomes: &Becomes) -> bool {
 /// The names of the columns that the model takes.
 fn names_of_inputs(schema: &Schema) -> Vec<String> {
     schema.columns.iter().filter(|column| is_input(&column.becomes)).map(|column| column.name.clone()).collect()
+}
+
+/// The names of the columns that the model tells.
+fn names_of_labels(schema: &Schema) -> Vec<String> {
+    let is_label = |column: &&SchemaColumn| column.becomes == Becomes::Label;
+    schema.columns.iter().filter(is_label).map(|column| column.name.clone()).collect()
 }
 
 impl Layout {
@@ -99,6 +105,9 @@ impl Layout {
         let ways = if wants_labels { &is_there[..1] } else { &is_there[..] };
         let width_of = |way: &fn(&Becomes) -> bool| schema.columns.iter().filter(|column| way(&column.becomes)).count();
         let Some(way) = ways.iter().find(|way| width_of(way) == width) else {
+            if wants_labels && is_there[1..].iter().any(|way| width_of(way) == width) {
+                return Err(RawFault::NoLabels { names: names_of_labels(schema), place });
+            }
             let mut allowed: Vec<usize> = ways.iter().map(width_of).collect();
             allowed.dedup();
             let names = schema.columns.iter().map(|column| column.name.clone()).collect();
@@ -126,6 +135,10 @@ impl Layout {
         }
         let name = |field: usize| Some(names[field].clone()).filter(|name| *name != unnamed(field));
         let found = |field: usize| Column { number: field + 1, name: name(field) };
+        let labels = names_of_labels(schema);
+        if !missing.is_empty() && missing == labels {
+            return Err(RawFault::NoLabels { names: labels, place: Place::Line(line) });
+        }
         if !missing.is_empty() {
             return Err(RawFault::MissingColumns { missing, found: (0..names.len()).map(found).collect(), line });
         }
@@ -206,6 +219,7 @@ fn judge(
         Err(RawFault::Width { got, allowed, .. }) => {
             Some(BadRow::Width { got: *got, expected: allowed.first().copied().unwrap_or_default() })
         }
+        Err(RawFault::NoLabels { .. }) => Some(BadRow::Width { got: first.len(), expected: schema.columns.len() }),
         Err(other) => return Err(other.clone()),
     };
     if !has_names(schema) {

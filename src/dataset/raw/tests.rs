@@ -126,7 +126,9 @@ fn without_a_header_columns_stand_in_their_places_with_or_without_the_label() {
     let judged = RawOptions { wants_labels: true, ..RawOptions::default() };
     assert_eq!(read(rows(&[0, 1, 2, 3, 4]).as_bytes(), &schema, &judged).unwrap().labels[0].as_deref(), Some("oak"));
     let sentence = read(rows(&[0, 1, 2, 3]).as_bytes(), &schema, &judged).unwrap_err();
-    assert!(sentence.contains("the number of columns is 4") && sentence.contains("takes 5:"), "{sentence}");
+    assert!(sentence.contains("the column \"kind\" is not there") && sentence.contains("client predict"), "{sentence}");
+    let sentence = read(rows(&[1, 2]).as_bytes(), &schema, &judged).unwrap_err();
+    assert!(sentence.contains("the number of columns is 2") && sentence.contains("takes 5:"), "{sentence}");
     let sentence = read(reordered(TREES, &[0, 1, 2, 3]).as_bytes(), &schema, &judged).unwrap_err();
     assert!(sentence.contains("column \"kind\""), "{sentence}");
 }
@@ -225,6 +227,21 @@ fn columns_are_passed_on_as_they_are_by_name_or_number() {
     assert_eq!(read(csv.as_bytes(), &schema, &asked(&["note", "1"])).unwrap().kept, [" a, \"b\"", "1"]);
     let sentence = read(csv.as_bytes(), &schema, &asked(&["notes"])).unwrap_err();
     assert!(sentence.contains("--keep names a column \"notes\", and there is none"), "{sentence}");
+}
+
+#[test]
+fn rows_that_are_to_be_judged_without_their_labels_are_refused_with_what_tells_without() {
+    let schema = schema("x,y,kind\n1.5,2,oak\n3,-1,elm\n2,,oak\n5,3,elm\n7,7,oak\n");
+    let judged = |header| RawOptions { wants_labels: true, header, ..RawOptions::default() };
+    for (csv, header) in [("x,y\n1,2\n", None), ("y,x\n1,2\n", None), ("1,2\n3,4\n", Some(false))] {
+        let sentence = read(csv.as_bytes(), &schema, &judged(header)).unwrap_err();
+        assert!(
+            sentence.contains("line 1: the column \"kind\" is not there") && sentence.contains("predict"),
+            "{sentence}"
+        );
+    }
+    let sentence = read(&b"x\n1\n"[..], &schema, &judged(None)).unwrap_err();
+    assert!(sentence.contains("the model learned from the columns \"y\", \"kind\""), "{sentence}");
 }
 
 /// A .npy file of f4.
