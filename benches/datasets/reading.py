@@ -4,12 +4,13 @@ memory a job is made of one.
 
     python3 benches/datasets/reading.py [--megabytes 100] [--repeat 3] [--only mixed,decimals] [--memory 1024]
 
-`client schema FILE` reads the file, learns its columns and prepares the rows as training would. pandas.read_csv and
+`client ADDRESS --data FILE`, where nothing listens at the address, reads the file, learns its columns and prepares a job of its
+rows: all but to send it. pandas.read_csv and
 polars.read_csv (POLARS_MAX_THREADS=1) make a table of it, of which a program would still have to learn. The three take turns; each
 figure is the best of its runs, in seconds of the processor: of the whole process for the client, without imports for the others.
 
-Memory is the most that `client ADDRESS --data FILE` had, whose job a coordinator and a node take for one round, beyond 64 MiB;
-the encoded matrix has four bytes for each input of each row.
+Memory is the most that `client ADDRESS --data FILE` had, whose job a coordinator and a node take for one round, beyond 64 MiB. The
+encoded matrix is what the node holds of the rows that train, as it tells, and as much for each that validates.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy
@@ -91,13 +93,17 @@ def file_of(kind, megabytes):
     return path
 
 
-def timed(command, core, environment=None):
+# How a client ends that finds no coordinator.
+NO_COORDINATOR = 3
+
+
+def timed(command, core, environment=None, ends=0):
     """The processor's seconds of a child on one core, what it prints, and the most memory it had, in MiB."""
     command = ["taskset", "-c", str(core), *map(str, command)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
     said = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
-    if status:
+    if os.waitstatus_to_exitcode(status) != ends:
         raise SystemExit(f"{command} ended with {status}")
     return usage.ru_utime + usage.ru_stime, said, usage.ru_maxrss / 1024
 
@@ -106,7 +112,8 @@ def speed(client, kind, megabytes, repeat, core):
     path = file_of(kind, megabytes)
     times = {"gradwire": [], "pandas": [], "polars": []}
     for _ in range(repeat):
-        seconds, said, _ = timed([client, "schema", "--json", path], core)
+        job = [client, "127.0.0.1", free_port(), "--retry-for", "0", "--json", "--data", path]
+        seconds, said, _ = timed(job, core, ends=NO_COORDINATOR)
         times["gradwire"].append(seconds)
         for name, program in [("pandas", PANDAS), ("polars", POLARS)]:
             _, told, _ = timed([sys.executable, "-c", program, path], core, {"POLARS_MAX_THREADS": "1"})
@@ -139,6 +146,8 @@ def memory(client, kind, megabytes):
             child = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             said = child.stderr.read()
             _, status, usage = os.wait4(child.pid, 0)
+            with urllib.request.urlopen(f"http://127.0.0.1:{node_port}/metrics") as answer:
+                held = re.search(r"^gradwire_store_bytes (\S+)", answer.read().decode(), re.MULTILINE)
         finally:
             for program in (coordinator, node):
                 program.terminate()
@@ -147,7 +156,7 @@ def memory(client, kind, megabytes):
     if status or not found:
         raise SystemExit(f"the client ended with {status}: {said}")
     training, shards, validation, inputs = map(int, found.groups())
-    matrix = 4 * (training + validation) * inputs / 2**20
+    matrix = float(held.group(1)) * (training + validation) / training / 2**20
     peak = usage.ru_maxrss / 1024
     size = path.stat().st_size / 2**20
     print(f"{kind:<9} {size:5.0f} {training + validation:9} {inputs:6} {shards:6} {matrix:10.0f} {peak:10.0f} "

@@ -5,30 +5,26 @@ use std::path::Path;
 use super::options::Output;
 use super::{plan, reading, render};
 use crate::cli::{self, Exit, Failure};
-use crate::dataset::{Dataset, Preparation, ReadOptions, Scaling, ShardCount, Sharding};
+use crate::dataset::{Dataset, ReadOptions, Scaling};
+
+/// That of a job whose seed nobody names.
+const SEED: u64 = 1;
 
 /// Prints what becomes of each column of a file.
-pub fn schema(file: &Path, options: &ReadOptions, output: Output) -> Result<Exit, Failure> {
+pub fn schema(file: &Path, options: &ReadOptions, scaling: Option<Scaling>, output: Output) -> Result<Exit, Failure> {
     let data =
         Dataset::read_watched(file, options, reading::watch(file)).map_err(|error| plan::refused(&error, output))?;
-    let preparation = Preparation {
-        test: None,
-        split: data.default_split(),
-        scaling: Scaling::Usual,
-        sharding: Sharding::Stratified,
-        shards: ShardCount::Exactly(1),
-        seed: 1,
-    };
     // What cannot be trained is shown all the same, and then why it cannot.
-    let prepared = data.prepare(&preparation);
-    let report = data.report(prepared.as_ref().ok().map(|prepared| &prepared.schema));
+    let scaling = scaling.unwrap_or(Scaling::Usual);
+    let learned = data.schema(&data.default_split(), data.default_test(false).as_ref(), scaling, SEED);
+    let report = data.report(learned.as_ref().ok().map(|(schema, _)| schema));
     match output {
         Output::Json => render::print_json(&report.to_json())?,
         Output::Table | Output::Quiet => cli::print(&report.all_lines().join("\n"))?,
     }
-    match prepared {
-        Ok(prepared) => {
-            prepared.warnings.iter().for_each(|warning| render::say(warning));
+    match learned {
+        Ok((_, warnings)) => {
+            warnings.iter().for_each(|warning| render::say(warning));
             Ok(Exit::Success)
         }
         Err(error) => Err(plan::refused(&error, output)),

@@ -30,6 +30,7 @@ mod lines;
 mod memo;
 mod options;
 mod place;
+mod preparing;
 mod raw;
 mod refusal;
 mod report;
@@ -306,44 +307,6 @@ impl Dataset {
     /// fifth.
     pub fn classic_split(&self) -> ValidationSplit {
         self.own_split.unwrap_or(ValidationSplit::LAST_FIFTH)
-    }
-
-    /// A job's data: splits, learns by the training rows, deals out.
-    pub fn prepare(&self, asked: &Preparation) -> Result<Prepared, DatasetError> {
-        let error = |fault| self.error(fault, None);
-        if self.table.features.is_empty() {
-            return Err(error(self.no_features()));
-        }
-        let one_stratum = vec![0; if self.task() == Task::Regress { self.rows() } else { 0 }];
-        let (strata, count) = match &self.table.target {
-            TargetColumn::Classes(classes) => (&classes.labels[..], classes.names.len()),
-            TargetColumn::Values { .. } => (&one_stratum[..], 1),
-        };
-        let (validates, groups) = (self.table.validates.as_deref(), self.table.groups.as_deref());
-        let rows = split::Rows { strata, classes: count, validates, tests_from: self.table.tests_from, groups };
-        let split = rows.divide(&asked.split, asked.test.as_ref(), asked.seed).map_err(error)?;
-        let target = self.target(&split)?;
-        let schema = self.learn(&split.training, asked.scaling).map_err(error)?;
-        let features = schema.width();
-        if features > self.limits.features {
-            return Err(error(self.too_wide(&schema, features)));
-        }
-        let layout = schema.input_layout();
-        let dealt = asked.sharding.deal(&split.training, strata, (asked.shards, layout.row_bytes()), asked.seed);
-        let dealt = dealt.map_err(error)?;
-        let rows: Vec<&[u32]> = dealt.iter().map(Vec::as_slice).chain([&*split.validation, &*split.test]).collect();
-        let mut inputs = self.inputs(&rows, &schema, &layout)?.into_iter();
-        let mut block = |rows: &[u32]| {
-            let written = inputs.next().unwrap_or_default();
-            let (values, indices) = (written.values, written.indices);
-            Ok(Block { layout: layout.clone(), values, indices, targets: self.targets(rows, &target)? })
-        };
-        let shards = dealt.iter().map(|rows| block(rows)).collect::<Result<_, _>>()?;
-        let validation = block(&split.validation)?;
-        let test = if split.test.is_empty() { None } else { Some(block(&split.test)?) };
-        let (feature_names, scaling) = (schema.input_names(), schema.scales());
-        let warnings = self.warnings(&split);
-        Ok(Prepared { features, target, feature_names, scaling, schema, shards, validation, test, warnings })
     }
 
     /// A fault of all data, or of the file that a row is from.

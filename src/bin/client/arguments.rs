@@ -205,11 +205,8 @@ pub struct Train {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
-    /// How numbers become inputs: standard (less their mean, over their deviation), robust (less their median, over the distance of
-    /// the quartiles, and what lies far off is bent to stay below 3), or none (as they are) [default: robust, but standard
-    /// where 5,000 rows or more train and classes are told apart; classic: none]
-    #[arg(long, value_name = "HOW")]
-    pub scale: Option<Scaling>,
+    #[command(flatten)]
+    pub scale: Scale,
     /// Set of defaults for the other options: default or classic
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub recipe: RecipeName,
@@ -509,6 +506,16 @@ pub struct PageOut {
     /// File to put the page in [default: the standard output]
     #[arg(long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
+}
+
+/// How numbers become inputs.
+#[derive(Args)]
+pub struct Scale {
+    /// How numbers become inputs: standard (less their mean, over their deviation), robust (less their median, over the distance of
+    /// the quartiles, and what lies far off is bent to stay below 3), or none (as they are) [default: robust, but standard
+    /// where 5,000 rows or more train and classes are told apart; classic: none]
+    #[arg(long, value_name = "HOW", help_heading = "Data")]
+    pub scale: Option<Scaling>,
 }
 
 /// JSON or words.

@@ -132,7 +132,7 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
     let options = Options {
         data: train.data,
         read: train.reading.options(),
-        scale: train.scale,
+        scale: train.scale.scale,
         recipe: train.recipe,
         rounds: train.rounds,
         epochs: train.epochs,

@@ -8,7 +8,7 @@ use gradwire::cli::{Exit, Failure};
 use gradwire::client;
 use gradwire::dataset::ReadOptions;
 
-use crate::arguments::{Json, Reading};
+use crate::arguments::{Json, Reading, Scale};
 
 pub fn arguments() -> Command {
     let file = Arg::new("file")
@@ -22,7 +22,8 @@ pub fn arguments() -> Command {
         .help("File of rows that only test, several or a directory, as of --validate")
         .help_heading("Data")
         .value_parser(clap::value_parser!(PathBuf));
-    let line = Json::augment_args(Reading::augment_args(Command::new("schema").arg(file)).arg(test));
+    let line =
+        Json::augment_args(Scale::augment_args(Reading::augment_args(Command::new("schema").arg(file)).arg(test)));
     line.about("Show what training would make of a data file's columns")
 }
 
@@ -32,5 +33,6 @@ pub fn run(matches: &ArgMatches) -> Result<Exit, Failure> {
     let (reading, json) = (Reading::from_arg_matches(matches), Json::from_arg_matches(matches));
     let output = if json.map_err(of_clap)?.json { client::Output::Json } else { client::Output::Table };
     let test = matches.get_one::<PathBuf>("test").cloned();
-    client::schema(file, &ReadOptions { test, ..reading.map_err(of_clap)?.options() }, output)
+    let scale = Scale::from_arg_matches(matches).map_err(of_clap)?.scale;
+    client::schema(file, &ReadOptions { test, ..reading.map_err(of_clap)?.options() }, scale, output)
 }
