@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tries options of the client against each other over the sets of sets.py, so that defaults are chosen by measurement.
 
-    python3 benches/datasets/trials.py --try "" --try "--scale robust" [--seeds 5] [--only NAME,...] [--rows-max N] [--kept FILE]
+    python3 benches/datasets/trials.py --try "" --try "--scale robust" [--seeds 5] [--first-seed 1] [--only NAME,...] [--rows-max N] [--kept FILE]
 
 A fifth of each file is kept aside and judges: `client --local 1 --data TRAIN --label L --test TEST OPTIONS`, the same lines for all
 options of a seed. All sets are trained with the first seed, then with the next: a run that is cut short has said something of
@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--client", default=ROOT / "target/release/client", type=Path)
     parser.add_argument("--try", dest="tries", action="append", required=True, metavar="OPTIONS")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=1, help="those behind what a choice was made by test it")
     parser.add_argument("--only", default="", help="names of sets, or the beginnings of such")
     parser.add_argument("--rows-max", type=int, default=10**9)
     parser.add_argument("--minutes", type=float, default=10**6, help="begin nothing later than so long after the start")
@@ -108,7 +109,7 @@ def main():
     tasks, scores, failed = {}, collections.defaultdict(dict), {}
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        for seed in range(1, asked.seeds + 1):
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
             for of in sets:
                 if time.monotonic() - started > 60 * asked.minutes:
                     break

@@ -19,8 +19,8 @@ SEED = 1
 # Rounds without a better one after which training stops; of fewer validation rows than these, which is best is chance where numbers
 # are fitted.
 PATIENCE, PATIENCE_ROWS_LEAST = 20, 50
-# A fifth of the rows validates, of many a tenth; a tenth tests, where there are not few.
-VALIDATE_SHARE, VALIDATE_SHARE_OF_MANY, MANY_ROWS = 0.2, 0.1, 5_000
+# A fifth of the rows validates, of many a tenth, which are fewer where numbers are fitted; a tenth tests, where there are not few.
+VALIDATE_SHARE, VALIDATE_SHARE_OF_MANY, MANY_ROWS, MANY_FITTED_ROWS = 0.2, 0.1, 5_000, 100
 TEST_SHARE, FEW_ROWS = 0.1, 1_000
 USUAL = "usual"
 # What is left of a rate from round to round that falls exponentially.
@@ -39,9 +39,10 @@ DECAY, DECAY_ROWS, DECAY_LEAST = 0.9, 1_000.0, 0.01
 STEPS, ROUNDS_LEAST, ROUNDS_MOST = 900, 30, 200
 
 
-def usual_split(rows: int) -> float:
+def usual_split(rows: int, *, is_of_classes: bool) -> float:
     """The share of the rows that do not test which validates."""
-    return VALIDATE_SHARE_OF_MANY if rows > MANY_ROWS else VALIDATE_SHARE
+    are_many = rows > MANY_ROWS or (not is_of_classes and rows >= MANY_FITTED_ROWS)
+    return VALIDATE_SHARE_OF_MANY if are_many else VALIDATE_SHARE
 
 
 def usual_test(rows: int, *, is_divided: bool) -> float | None:

@@ -102,7 +102,7 @@ def train(
     if test == recipe.USUAL:
         test = recipe.usual_test(rows, is_divided=split is not None)
     if split is None:
-        split = recipe.usual_split(rows)
+        split = recipe.usual_split(rows, is_of_classes=isinstance(target, targets.Classes))
     target_names = _target_names(y, target, len(features), table.is_frame(X))
     prepared = dataset.prepare(
         features, target, target_names, split=split, test=test, shards=shards, usual_shards=recipe.SHARDS, seed=seed, impute=impute,

@@ -295,9 +295,11 @@ impl Dataset {
     }
 
     /// Which rows validate where nothing else is asked for, of those that do not test: a fifth of every class, of more than 5,000
-    /// rows a tenth. Those of a file that only tests do not count.
+    /// rows a tenth, and of 100 where numbers are fitted. Those of a file that only tests do not count.
     pub fn default_split(&self) -> ValidationSplit {
-        match self.table.tests_from.unwrap_or(self.rows()) > VALIDATED_ROWS_MANY {
+        let rows = self.table.tests_from.unwrap_or(self.rows());
+        let is_fitted = self.task() == Task::Regress && rows >= FITTED_ROWS_MANY;
+        match rows > VALIDATED_ROWS_MANY || is_fitted {
             true => ValidationSplit::STRATIFIED_TENTH,
             false => ValidationSplit::STRATIFIED_FIFTH,
         }
@@ -453,6 +455,8 @@ impl Dataset {
 const TESTED_ROWS_MIN: usize = 1_000;
 /// Of more rows than these a tenth is enough to validate.
 const VALIDATED_ROWS_MANY: usize = 5_000;
+/// Where numbers are fitted, of as many: what more of them train gains more than what is known of the result (`benches/datasets`).
+const FITTED_ROWS_MANY: usize = 100;
 /// Rows of a class, below which a sentence names it.
 const ROWS_OF_CLASS_MIN: u64 = 3;
 /// Classes that such a sentence names.

@@ -343,7 +343,7 @@ pub struct Train {
     #[arg(long, value_name = "SPLIT|FILE")]
     pub test: Option<TestRows>,
     /// Validation rows, of those that do not test: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
-    /// [default: 0.2, of more than 5000 rows 0.1; classic: last:0.2, built-in data last:3500]
+    /// [default: 0.2; of more than 5000 rows 0.1, of 100 where numbers are fitted; classic: last:0.2, built-in data last:3500]
     #[arg(long, value_name = "SPLIT")]
     pub validate_split: Option<ValidationSplit>,
     /// Action on a task that no node can do: fail (the job) or skip (the task)

@@ -63,6 +63,8 @@ fn the_built_in_data_test_from_row_16500_on_and_files_a_tenth_if_they_have_many_
     assert_eq!(rows(1_000).default_test(false), None);
     assert_eq!(rows(1_002).default_test(false).unwrap().to_string(), "0.1");
     assert_eq!([5_000, 5_002].map(|count| rows(count).default_split().to_string()), ["0.2", "0.1"]);
+    let fitted = |count: usize| dataset((0..count).map(|row| format!("{row}.5,{row}.25\n")).collect::<String>());
+    assert_eq!([99, 100].map(|count| fitted(count).default_split().to_string()), ["0.2", "0.1"]);
     assert_eq!(file.classic_split().to_string(), "last:0.2");
 }
 
