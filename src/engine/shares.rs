@@ -143,7 +143,10 @@ impl Shares {
 
     /// What nodes with this memory for data keep of the job's rows, if that is not all of them.
     pub(super) fn kept_if_not_all(&self, caches: impl Iterator<Item = u64>) -> Option<u64> {
-        let kept: f64 = caches.map(|bytes| (bytes as f64 - self.reserve_bytes).max(0.0)).sum();
+        let caches: Vec<u64> = caches.collect();
+        // One that is alone has no shard with a neighbour.
+        let reserve_bytes = if caches.len() > 1 { self.reserve_bytes } else { 0.0 };
+        let kept: f64 = caches.iter().map(|bytes| (*bytes as f64 - reserve_bytes).max(0.0)).sum();
         (kept < self.data_bytes).then_some(kept as u64)
     }
 
@@ -349,7 +352,8 @@ mod tests {
         assert_eq!(shares.kept_if_not_all([540, 540].into_iter()), None);
         assert_eq!(shares.kept_if_not_all([540, 539].into_iter()), Some(999));
         assert_eq!(shares.kept_if_not_all([39, 240].into_iter()), Some(200), "none keeps less than nothing");
-        assert_eq!(shares.kept_if_not_all([u64::MAX].into_iter()), None);
+        assert_eq!([999, 1_000].map(|bytes| shares.kept_if_not_all([bytes].into_iter())), [Some(999), None]);
+        assert_eq!(shares.kept_if_not_all([u64::MAX; 2].into_iter()), None);
     }
 
     #[test]
