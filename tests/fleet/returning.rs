@@ -276,3 +276,17 @@ fn a_job_that_the_disk_does_not_give_is_neither_unknown_nor_run_again_and_goes_o
     coordinator.await_line("goes on after round ");
     assert_eq!(ask(&coordinator, &["attach", &job]).fingerprint(), expected);
 }
+
+#[test]
+fn how_long_a_coordinator_has_run_is_written_when_it_is_told_to_end() {
+    let state = tempfile::tempdir().unwrap();
+    let coordinator = Coordinator::start("2", &[reserve_port()], &["--state-dir", state.path().to_str().unwrap()]);
+    // It has read what it will go on from.
+    ask(&coordinator, &["jobs"]);
+    let (exit, said) = coordinator.stop();
+    assert_eq!(exit, Some(0), "{said}");
+    // What has been lived through, what the clock says, and a digest of both.
+    let written = std::fs::read(state.path().join("lived")).unwrap();
+    assert_eq!(written.len(), 8 + 8 + 32);
+    assert_ne!(written[..8], [0; 8], "some milliseconds have passed");
+}
