@@ -99,6 +99,7 @@ impl Report {
         let separator = match self.separator {
             None => String::new(),
             Some(b'\t') => ", separated by tabs".to_owned(),
+            Some(b' ') => ", separated by blanks".to_owned(),
             Some(byte) => format!(", separated by {}", char::from(byte)),
         };
         let header = if self.has_header { "a header" } else { "no header" };

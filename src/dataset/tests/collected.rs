@@ -201,6 +201,7 @@ fn columns_that_are_lined_up_with_blanks_are_those_of_the_same_file_with_commas(
     };
     let lined_up = rows(|at| ["  ", "   ", " "][at % 3]);
     let with_commas = rows(|_| ",").replace("\n,", "\n");
+    assert!(dataset(&lined_up).report(None).all_lines()[0].ends_with("; a header, separated by blanks"));
     let [lined_up, with_commas] = [lined_up, with_commas].map(|csv| dataset(csv).prepare(&ASKED).unwrap());
     assert_eq!(lined_up.feature_names, ["x", "y"]);
     assert_eq!(lined_up.shards, with_commas.shards);
