@@ -23,7 +23,8 @@ fn prices() -> Written {
 }
 
 fn job(data: &Written) -> Vec<&str> {
-    vec!["--data", data.text(), "--task", "regress", "--hidden", "24", "--rounds", "20"]
+    let split = ["--validate-split", "0.2"];
+    [&["--data", data.text(), "--task", "regress", "--hidden", "24", "--rounds", "20"][..], &split].concat()
 }
 
 /// What is printed, however its lines are cut.
@@ -208,7 +209,7 @@ fn a_model_that_is_no_better_than_a_guess_says_so() {
     let row = |row: u32| format!("{}.5,{}\n", row * 37 % 100, row * 7919 % 101);
     let numbers = Written::new("noise.csv", (0..100).map(row).collect::<String>());
     let job = ["--local", "1", "--data", numbers.text(), "--task", "regress", "--rounds", "1", "--eta", "1e-9"];
-    let job = [&job[..], &["--scale", "standard", "--seed", "2", "--quiet"]].concat();
+    let job = [&job[..], &["--scale", "standard", "--validate-split", "0.2", "--seed", "2", "--quiet"]].concat();
     let told = client(job);
     assert!(flat(&told.stdout).contains("the training rows' mean; the model does not beat it"), "{told:?}");
 }
