@@ -40,7 +40,7 @@ struct Arguments {
     /// Memory for jobs, in MiB [default: half of what the machine allows]
     #[arg(long, value_name = "MIB", value_parser = config::parse_mib)]
     memory: Option<u64>,
-    /// Of this, for the data of jobs, in MiB [default: half of it, or 1024]
+    /// Of this, for the data of jobs, in MiB [default: half of it, 1024 at least]
     #[arg(long, value_name = "MIB", value_parser = config::parse_mib)]
     store: Option<u64>,
     /// Machine code for merging and validation: auto, avx512, avx2 or portable; the bits are the same

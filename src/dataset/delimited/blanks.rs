@@ -28,7 +28,8 @@ impl Blanks {
                     self.is_between = true;
                     continue;
                 }
-                b'\n' if !self.is_quoted => *self = Blanks::NEW,
+                // CR too: before LF, or a line's end by itself.
+                b'\n' | b'\r' if !self.is_quoted => *self = Blanks::NEW,
                 _ => {
                     if std::mem::take(&mut self.is_due) {
                         buffer[to] = b' ';
@@ -76,6 +77,8 @@ mod tests {
             ("\"a \"\"  b\"  2\n", "\"a \"\"  b\" 2\n"),
             ("5'11\"\"  x\n", "5'11\"\" x\n"),
             ("   \n  a  b", "\na b"),
+            ("a  b  \r\n  1 2 \r\n", "a b\r\n1 2\r\n"),
+            (" a  b\r  1 2 \r", "a b\r1 2\r"),
         ] {
             for piece in 1..=text.len() {
                 assert_eq!(taken_out(text, piece), stays, "{text:?} by {piece}");
