@@ -1,9 +1,9 @@
 //! The figures that gradwire promises, measured with the programs themselves: each beside its bound, and `ok` or
 //! `MISSED`.
 //!
-//! `cargo bench --bench figures [-- NAME]`: classic, default, numpy, large, slow-node, check, portable or size; without a
-//! name all of them, in less than five minutes. Ends with exit code 1 if a bound is missed. Speed is judged by ratios alone: what compares two
-//! things runs them in turn, because machines differ and are noisy, and it is the same machine and noise for both.
+//! `cargo bench --bench figures [-- NAME]`: classic, default, numpy, large, slow-node, check, portable or size; without a name all
+//! of them, in less than five minutes. Ends with exit code 1 if a bound is missed. Speed is judged by ratios alone: what compares
+//! two things runs them in turn, because machines differ and are noisy, and it is the same machine and noise for both.
 
 mod common;
 

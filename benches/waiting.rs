@@ -1,8 +1,8 @@
 //! Rounds where nodes are slow or silent, over the least that any schedule could take: real nodes whose tasks wait instead of
 //! computing, so that it does not matter how many cores this machine has.
 //!
-//! `cargo bench --bench waiting`; about two minutes. Needs Python 3 with numpy: the nodes are `tests/interop/node.py`, each of whose tasks
-//! takes a delay besides. The least is in delays alone: what travels, and what Python computes, counts as lost. Of each
+//! `cargo bench --bench waiting`; about two minutes. Needs Python 3 with numpy: the nodes are `tests/interop/node.py`, each of
+//! whose tasks takes a delay besides. The least is in delays alone: what travels, and what Python computes, counts as lost. Of each
 //! part the first rounds are left out, in which speeds are not known yet. Ends with exit code 1 if a bound is missed.
 
 mod common;

@@ -203,8 +203,8 @@ impl Stress {
             Some(3) if !end.events.iter().any(|event| event["event"] == "accepted") => {}
             // Nobody knows it: whoever came to watch says so, or, where he was watching, that it is gone.
             Some(1) if end.log.contains("knows no job") => self.tally.unsafe_yet += 1,
-            // Its coordinator was killed three times in a row while it was at the same step of the job: the next one leaves it alone until
-            // somebody says that it was not the job's doing.
+            // Its coordinator was killed three times in a row while it was at the same step of the job: the next one leaves it
+            // alone until somebody says that it was not the job's doing.
             Some(6) if end.failed()["text"].as_str().is_some_and(|text| text.contains("times in a row")) => {
                 self.tally.resumed += 1;
                 self.watch(job, &["resume".to_owned(), id(job)]);

@@ -1,6 +1,6 @@
 //! What a person at a terminal sees below the rounds while a job goes on: a curve of how good each round was, the best one marked,
-//! a bar with the time that is left, how far the round under way is, and how the nodes stand. Owns these lines and how they are put over the old ones; does not know what else is
-//! printed, but that it is told before anything is.
+//! a bar with the time that is left, how far the round under way is, and how the nodes stand. Owns these lines and how they are put
+//! over the old ones; does not know what else is printed, but that it is told before anything is.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};

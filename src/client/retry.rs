@@ -1,5 +1,5 @@
-//! When a client that cannot have its coordinator, not yet or not any more, dials again. Owns the schedule; pure: it is told the time and what chance
-//! says, and does not know connections.
+//! When a client that cannot have its coordinator, not yet or not any more, dials again. Owns the schedule; pure: it is told the
+//! time and what chance says, and does not know connections.
 
 use std::time::Duration;
 

@@ -26,8 +26,8 @@ pub(super) enum MergeWork {
     Prepare { job: JobId, specification: Arc<Specification>, start: Start, working_bytes: u64 },
     /// Take in a task's result of the right shape: an update, or the gradients' sum of so many blocks.
     Accumulate { job: JobId, step: u64, shard: u32, rows: u32, blocks: u32, update: Arc<UpdateBytes> },
-    /// Turn the base into the new weights, of results of so many rows, and begin the next step. Nobody else holds the base, if it can be helped: then the
-    /// new weights take its place in memory, and the outer optimiser's state that of the old one.
+    /// Turn the base into the new weights, of results of so many rows, and begin the next step. Nobody else holds the base, if it
+    /// can be helped: then the new weights take its place in memory, and the outer optimiser's state that of the old one.
     Finish { job: JobId, step: u64, rows: u64, base: Weights },
     /// Forget the job.
     Release { job: JobId },

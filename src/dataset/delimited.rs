@@ -1,9 +1,10 @@
 //! From bytes to records. Owns how fields and lines are separated, and the line on which each record begins; does not know
 //! what fields mean.
 //!
-//! Commas, semicolons, tabs or bars separate fields, as the first line tells, or any byte that is asked for; `sep=;` in front
-//! of the first line tells, too. Where it has only blanks, columns may be lined up by any number of them. Lines end with LF, CR LF or CR alone. Quoted fields, a UTF-8 byte order mark, blank lines and
-//! the sign with which DOS ended a text are fine. Memory is taken as bytes arrive, up to the longest record.
+//! Commas, semicolons, tabs or bars separate fields, as the first line tells, or any byte that is asked for; `sep=;` in front of
+//! the first line tells, too. Where it has only blanks, columns may be lined up by any number of them. Lines end with LF, CR LF or
+//! CR alone. Quoted fields, a UTF-8 byte order mark, blank lines and the sign with which DOS ended a text are fine. Memory is taken
+//! as bytes arrive, up to the longest record.
 //!
 //! A record is told apart in the buffer into which its bytes were read, and handed out from there.
 

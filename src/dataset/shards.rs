@@ -42,7 +42,8 @@ pub enum Sharding {
 }
 
 impl Sharding {
-    /// The rows of each shard, whose inputs take so many bytes each. `training` is in the order of the file; `labels` are those of all rows.
+    /// The rows of each shard, whose inputs take so many bytes each. `training` is in the order of the file; `labels` are those of
+    /// all rows.
     pub(super) fn deal(
         &self,
         training: &[u32],

@@ -61,8 +61,8 @@ impl Shares {
         Shares { data_bytes: data_bytes as f64, reserve_bytes: reserve_bytes as f64, ..Shares::default() }
     }
 
-    /// The blocks of each worker, of which there is at least one, such that the last of them is done nearly as soon as can be. A worker so
-    /// slow that the others are done before it has done one block gets none. The job has run for `elapsed_us`.
+    /// The blocks of each worker, of which there is at least one, such that the last of them is done nearly as soon as can be. A
+    /// worker so slow that the others are done before it has done one block gets none. The job has run for `elapsed_us`.
     pub(super) fn of(&mut self, count: u32, block_rows: f64, workers: &[Worker], elapsed_us: u64) -> Vec<u32> {
         let best = self.best(count, block_rows, workers);
         let is_same = self.parts.iter().map(|part| part.node).eq(workers.iter().map(|worker| worker.node));

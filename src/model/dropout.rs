@@ -1,6 +1,6 @@
-//! Which outputs of hidden layers count as 0 while a row trains, and by what the others are multiplied (Srivastava and others, 2014). Owns the
-//! draw: a function of the job's seed, the pass through a shard, the shard and the row alone, so that it is the same however a step is
-//! cut into tasks and whoever has them. Does not know what outputs are.
+//! Which outputs of hidden layers count as 0 while a row trains, and by what the others are multiplied (Srivastava and others,
+//! 2014). Owns the draw: a function of the job's seed, the pass through a shard, the shard and the row alone, so that it is the
+//! same however a step is cut into tasks and whoever has them. Does not know what outputs are.
 
 use super::lanes::{LANES, Lanes};
 use super::random::{Purpose, Stream};

@@ -1,5 +1,5 @@
-//! The numbers by which a model is judged on validation and test rows: of each round the first four, of what came of a job all. Owns their tags and meanings; does not know how they are
-//! computed (the losses) or shown.
+//! The numbers by which a model is judged on validation and test rows: of each round the first four, of what came of a job all.
+//! Owns their tags and meanings; does not know how they are computed (the losses) or shown.
 
 use std::cmp::Ordering;
 use std::fmt;

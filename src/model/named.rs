@@ -1,4 +1,5 @@
-//! The names of choices, as people type and read them. Owns how a type gets them, and the error about another; does not know the choices.
+//! The names of choices, as people type and read them. Owns how a type gets them, and the error about another; does not know the
+//! choices.
 
 use std::fmt;
 

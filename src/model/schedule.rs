@@ -114,8 +114,8 @@ fn power(factor: f64, times: u64) -> f64 {
     power
 }
 
-/// The decay from step to step that comes to this one, or to a little more, in so many steps: the greatest f32 whose power is no greater.
-/// By products alone, so that it is the same on every machine.
+/// The decay from step to step that comes to this one, or to a little more, in so many steps: the greatest f32 whose power is no
+/// greater. By products alone, so that it is the same on every machine.
 #[cfg(feature = "client")]
 pub fn decay_of_step(decay: f32, steps: u32) -> f32 {
     let is_less = |bits: u64| power(f32::from_bits(bits as u32).into(), steps.into()) <= f64::from(decay);

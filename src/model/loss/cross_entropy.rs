@@ -66,8 +66,8 @@ fn differentiate_body<V: Vector>(logits: &mut [Lanes], labels: &[u32], log_epsil
     loss
 }
 
-/// Makes of each row's derivatives those of smoothed labels, of which every class has an equal part of `smoothing`, and the row's own the
-/// rest. Nothing here is vectors': one code does for every kernel.
+/// Makes of each row's derivatives those of smoothed labels, of which every class has an equal part of `smoothing`, and the row's
+/// own the rest. Nothing here is vectors': one code does for every kernel.
 #[inline(never)]
 pub(super) fn smooth(derivatives: &mut [Lanes], labels: &[u32], smoothing: f32) {
     let classes = derivatives.len() / panels_of(labels.len());

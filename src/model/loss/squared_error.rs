@@ -1,5 +1,5 @@
-//! Half the squared distance of outputs from numbers, and Huber's loss, which is the same near by. Owns their order of operations (arithmetic 2); does not know what made the
-//! outputs.
+//! Half the squared distance of outputs from numbers, and Huber's loss, which is the same near by. Owns their order of operations
+//! (arithmetic 2); does not know what made the outputs.
 
 use super::super::lanes::{LANES, Lanes};
 use super::super::thresholds::{VALUE_LEAST, cut};

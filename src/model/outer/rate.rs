@@ -6,8 +6,8 @@ use crate::model::recipe::Optimiser;
 use crate::model::schedule::Course;
 
 impl Outer {
-    /// The learning rate of a step of a job of so many steps, or rounds where each is one: +0 where the step changes nothing, because what its schedule
-    /// leaves of the rate is less than the optimiser's least.
+    /// The learning rate of a step of a job of so many steps, or rounds where each is one: +0 where the step changes nothing,
+    /// because what its schedule leaves of the rate is less than the optimiser's least.
     pub fn rate(&self, step: u64, steps: u64) -> f32 {
         self.course(steps).rate(step)
     }

@@ -9,8 +9,8 @@ use super::orders::NUMBERS_MAX;
 /// Memory that training one task may take: the largest network with Adam fits.
 pub const TASK_BYTES_MAX: u64 = 8 << 30;
 
-/// Bytes that a fresh [`Trainer`] without helpers takes for a task of so many rows, its result included and the rows themselves not: what
-/// to compare with a limit before [`Trainer::train`].
+/// Bytes that a fresh [`Trainer`] without helpers takes for a task of so many rows, its result included and the rows themselves
+/// not: what to compare with a limit before [`Trainer::train`].
 pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     let network = &training.network;
     let rows = u64::from(rows);

@@ -1,5 +1,5 @@
-//! What must be true of a payload, whatever it holds, and of an object in it. Owns where tagged fields lie and which may be skipped, said once
-//! more; does not know how payloads arrive.
+//! What must be true of a payload, whatever it holds, and of an object in it. Owns where tagged fields lie and which may be
+//! skipped, said once more; does not know how payloads arrive.
 
 use crate::job::{EntryResult, LedgerEntry, NOTES_BYTES_MAX, SHARDS_MAX, Specification};
 use crate::model::{Loss, Network, Rows, Training};

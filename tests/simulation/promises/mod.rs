@@ -108,7 +108,8 @@ impl Promises {
     }
 }
 
-/// What must be ordered right after this: a round is told once it is written to its end, and nothing stays of a job that leaves its turn.
+/// What must be ordered right after this: a round is told once it is written to its end, and nothing stays of a job that leaves its
+/// turn.
 fn follower(action: &Action) -> Option<Action> {
     match action {
         Action::Persist { job, record } => {

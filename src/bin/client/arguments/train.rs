@@ -157,13 +157,14 @@ pub struct Train {
     /// Do all rounds; the last one's model is the result
     #[arg(long)]
     pub no_early_stopping: bool,
-    /// Rows that neither train nor validate, by which the model is judged once, at the end: none, a stratified fraction (0.1),
-    /// the last rows of the file (last:0.1, last:3500), or a file of them, several or a directory, as of --validate [default: 0.1 of more than 1000 rows, unless options or data say which
-    /// validate; built-in data: last:3500; classic: none]
+    /// Rows that neither train nor validate, by which the model is judged once, at the end: none, a stratified fraction (0.1), the
+    /// last rows of the file (last:0.1, last:3500), or a file of them, several or a directory, as of --validate [default: 0.1 of
+    /// more than 1000 rows, unless options or data say which validate; built-in data: last:3500; classic: none]
     #[arg(long, value_name = "SPLIT|FILE")]
     pub test: Option<TestRows>,
     /// Validation rows, of those that do not test: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
-    /// [default: 0.2; 0.1 of more than 5000 rows, or of 100 or more where numbers are fitted; classic: last:0.2, built-in data last:3500]
+    /// [default: 0.2; 0.1 of more than 5000 rows, or of 100 or more where numbers are fitted; classic: last:0.2, built-in data
+    /// last:3500]
     #[arg(long, value_name = "SPLIT")]
     pub validate_split: Option<ValidationSplit>,
     /// Action on a task that no node can do: fail (the job) or skip (the task)

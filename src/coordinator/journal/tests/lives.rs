@@ -1,6 +1,6 @@
-//! Lives of a coordinator's journal on a disk that forgets, fails, fills up, rots and is slow: jobs come, take steps, are
-//! paused and resumed, end, are given up and taken up again, and are forgotten, while the power goes and the program is killed in the middle of any call. Owns
-//! what a life does by its seed, and what must be so of the journal whenever it is read again.
+//! Lives of a coordinator's journal on a disk that forgets, fails, fills up, rots and is slow: jobs come, take steps, are paused
+//! and resumed, end, are given up and taken up again, and are forgotten, while the power goes and the program is killed in the
+//! middle of any call. Owns what a life does by its seed, and what must be so of the journal whenever it is read again.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
