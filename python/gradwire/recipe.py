@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
@@ -171,7 +172,7 @@ def fields(
         raise DataError("labels are smoothed where classes are told apart, and this job is to fit numbers: leave out label_smoothing")
     values: dict[str, Any] = {
         "arithmetic": ARITHMETIC,
-        "hidden": list(HIDDEN if hidden is None else hidden),
+        "hidden": _widths(HIDDEN if hidden is None else hidden),
         "activation": activation,
         "optimiser": optimiser,
         "loss": loss,
@@ -195,3 +196,14 @@ def fields(
         **(fields or {}),
     }
     return {name: number_of(name, value) for name, value in values.items()}
+
+
+def _widths(hidden: Sequence[int] | int) -> list[int]:
+    """Of hidden layers, from those of several or of one."""
+    try:
+        widths = [operator.index(width) for width in ([hidden] if isinstance(hidden, int) else hidden)]
+    except TypeError:
+        widths = [0]
+    if any(width < 1 for width in widths):
+        raise DataError(f"hidden cannot be {hidden!r}: it is the widths of hidden layers, whole numbers such as [64, 32]")
+    return widths

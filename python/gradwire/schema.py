@@ -188,7 +188,7 @@ class Schema:
                     raise DataError(f"{name} holds names, and the model learned numbers there")
                 values = told.values
             else:
-                values = table.checked(table.numbers(array.reshape(rows, -1)[:, place], name), name)
+                values = table.checked(table.numbers(table.flat(array)[:, place], name), name)
             encoder.encode(values, inputs[:, at:end], name)
             at = end
         return inputs

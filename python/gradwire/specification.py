@@ -73,7 +73,9 @@ def number_of(name: str, value: str | int) -> int:
     Raises DataError where there is no such word."""
     if not isinstance(value, str):
         return value
-    choices = CHOICES.get(name, {})
+    choices = CHOICES.get(name)
+    if choices is None:
+        raise DataError(f"{name} cannot be {value!r}: it is a number")
     if value not in choices:
         raise DataError(f"{name} cannot be {value!r}: it is one of {', '.join(choices)}")
     return choices[value]

@@ -5,6 +5,7 @@ A *frame* is anything with the columns of a pandas DataFrame; pandas itself is n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Union
 
@@ -72,10 +73,15 @@ def checked(values: np.ndarray, what: str) -> np.ndarray:
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{what}: row {row} has {values[row]!r}, an infinity or a value too large for a feature (magnitudes up to "
+            f"{what}: row {row} (counted from 0) has {float(values[row])}, an infinity or a value too large for a feature (magnitudes up to "
             f"{MAGNITUDE_MAX:g} are taken); leave it out, or NaN in its place"
         )
     return values
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """Rows of any shape, and any number of them, as `[rows, columns]`."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
 def of_matrix(data: Any) -> list[Column]:
@@ -87,7 +93,7 @@ def of_matrix(data: Any) -> list[Column]:
         array = numbers(array, "X")
     if array.ndim == 0:
         raise DataError("X is a single number; rows of them are needed")
-    array = array.reshape(len(array), -1)
+    array = flat(array)
     names = (f"column {place + 1}" for place in range(array.shape[1]))
     return [Column(name, "number", checked(numbers(array[:, place], name), name)) for place, name in enumerate(names)]
 

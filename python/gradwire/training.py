@@ -99,6 +99,8 @@ def train(
         raise DataError("validation rows are given, and a share that validates is asked for; leave out one of both")
     target = targets.of(labels, task)
     rows = len(features[0].values)
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 64:
+        raise DataError(f"seed cannot be {seed!r}: it is a whole number from 0 to 2**64 - 1")
     if test == recipe.USUAL:
         test = recipe.usual_test(rows, is_divided=split is not None)
     if split is None:

@@ -6,7 +6,7 @@ import unittest
 
 import numpy as np
 
-from gradwire import columns, dataset, randomness, table, targets
+from gradwire import columns, dataset, randomness, recipe, table, targets
 from gradwire.columns import Categories, Names, Number
 from gradwire.errors import DataError
 from gradwire.schema import Schema
@@ -275,6 +275,17 @@ class CategoriesLearned(unittest.TestCase):
         inputs = np.empty((3, 2), np.float32)
         learned.encode(Names(np.array([0, 1, -1]), ["b", "new"]), inputs, "x")
         self.assertEqual(inputs.tolist(), [[0, 1], [0, 0], [0, 0]])
+
+
+class Empty(unittest.TestCase):
+    def test_no_rows_are_no_inputs_and_wrong_options_are_named(self):
+        X = np.arange(60.0).reshape(20, 3)
+        schema = prepare(X, np.arange(20) % 2).schema
+        self.assertEqual(schema.inputs(X[:0]).shape, (0, 3))
+        self.assertEqual(recipe.fields(20, 4, is_of_classes=True, hidden=64)["hidden"], [64])
+        for hidden in (64.5, "64", [64, "a"], [0]):
+            with self.assertRaisesRegex(DataError, "hidden cannot be"):
+                recipe.fields(20, 4, is_of_classes=True, hidden=hidden)
 
 
 @unittest.skipUnless(pandas, "there is no pandas")

@@ -8,9 +8,9 @@ mod terminal;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -167,14 +167,39 @@ impl Interrupts {
         self.0.forever().next();
     }
 
-    /// A message for each.
+    /// A message for each; but within [`interruptible`] the program ends.
     pub fn into_messages(mut self) -> Result<Receiver<()>, Failure> {
         let (sender, receiver) = bounded(4);
         // This ends with the program.
-        let forward = move || self.0.forever().for_each(|_| _ = sender.try_send(()));
+        let forward = move || {
+            self.0.forever().for_each(|_| {
+                IS_INTERRUPTED.store(true, Ordering::SeqCst);
+                if IS_INTERRUPTIBLE.load(Ordering::SeqCst) {
+                    process::exit(Exit::Interrupted as i32);
+                }
+                let _ = sender.try_send(());
+            });
+        };
         Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(forward).map_err(uncaught)?;
         Ok(receiver)
     }
+}
+
+/// Whether an interrupt ends the program at once, and whether there was one. Whoever sets one of them looks at the other then, so that
+/// none is missed.
+static IS_INTERRUPTIBLE: AtomicBool = AtomicBool::new(false);
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Does what may wait for a person or a pipe as long as they like, and has begun nothing that would have to be ended: an interrupt
+/// ends the program meanwhile.
+pub fn interruptible<T>(work: impl FnOnce() -> T) -> T {
+    IS_INTERRUPTIBLE.store(true, Ordering::SeqCst);
+    if IS_INTERRUPTED.load(Ordering::SeqCst) {
+        process::exit(Exit::Interrupted as i32);
+    }
+    let done = work();
+    IS_INTERRUPTIBLE.store(false, Ordering::SeqCst);
+    done
 }
 
 /// Waits for an interrupt, or for the news that the program cannot go on: these then.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::genuine;
 use super::options::Output;
 use super::render;
 use crate::cli::{Exit, Failure};
@@ -55,9 +56,10 @@ impl fmt::Display for Unusable {
 }
 
 impl Applied {
-    /// The model in a file.
+    /// The model in a file, whose weights are those that its fingerprint names.
     pub(super) fn read(path: &Path) -> Result<Applied, Failure> {
         let model = ModelFile::read(path).map_err(|error| Failure::new(Exit::Usage, error))?;
+        genuine::check(path, &model).map_err(|text| Failure::new(Exit::Usage, text))?;
         let unusable = |why| Failure::new(Exit::Usage, format_args!("{}: {why}", path.display()));
         Applied::of(model).map_err(unusable)
     }

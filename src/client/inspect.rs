@@ -6,15 +6,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::genuine::{self, fingerprint};
 use super::options::Output;
 use super::render::{print_json, print_lines};
 use super::score::{Score, significant};
 use crate::cli::{self, Exit, Failure};
 use crate::digest::Digest;
-use crate::job;
 use crate::model::file::ModelFile;
 use crate::model::scaling::{FeatureScale, Target, TargetScale};
-use crate::wire::object::{self, ObjectKind};
 use crate::wire::text::{Align, Table, counted, shown};
 
 /// What a job's keys begin with where they are of its result on the validation rows, or of the guess beside it.
@@ -33,15 +32,7 @@ pub fn inspect(path: &Path, output: Output) -> Result<Exit, Failure> {
             cli::print(&format!("\n{}", features(&model).to_string().trim_end()))?;
         }
     }
-    if computed != model.fingerprint {
-        let text = format!(
-            "{}: the weights and the job give the fingerprint {computed}, and the file says {}: it was changed after it was \
-             saved",
-            path.display(),
-            model.fingerprint
-        );
-        return Err(Failure::new(Exit::JobFailed, text));
-    }
+    genuine::check(path, &model).map_err(|text| Failure::new(Exit::JobFailed, text))?;
     Ok(Exit::Success)
 }
 
@@ -52,12 +43,6 @@ pub(super) fn settings(job: &BTreeMap<String, String>) -> impl Iterator<Item = (
         !in_words.contains(&key) && !OF_RESULT.iter().any(|prefix| key.starts_with(prefix))
     };
     job.iter().filter(move |(key, _)| is_setting(key))
-}
-
-/// The fingerprint that follows from the job's digest and the weights.
-pub(super) fn fingerprint(model: &ModelFile) -> Digest {
-    let weights = object::encode_parameters(ObjectKind::Weights, &model.network, &model.parameters);
-    job::fingerprint(&model.semantic_digest, &Digest::of(&weights))
 }
 
 /// Names and values, the most important first.
@@ -117,15 +102,15 @@ fn scale_in_words(scale: &TargetScale) -> String {
     format!("{}: mean {mean}, deviation {deviation} over the training rows", shown(scale.name()))
 }
 
-/// A feature's deviation, or 1 where it is not scaled.
-fn deviation(scale: &FeatureScale) -> f64 {
+/// What a feature is divided by once it is centred: a deviation, a distance of quartiles, or 1 where it is not scaled.
+fn divisor(scale: &FeatureScale) -> f64 {
     1.0 / scale.inverse_deviation()
 }
 
 fn features(model: &ModelFile) -> Table {
-    let mut table = Table::new(&[("FEATURE", Align::Left), ("MEAN", Align::Right), ("DEVIATION", Align::Right)]);
+    let mut table = Table::new(&[("FEATURE", Align::Left), ("CENTRE", Align::Right), ("SCALE", Align::Right)]);
     for (name, scale) in model.feature_names.iter().zip(&model.scaling) {
-        table.row([shown(name).to_string(), significant(scale.mean()), significant(deviation(scale))]);
+        table.row([shown(name).to_string(), significant(scale.mean()), significant(divisor(scale))]);
     }
     table
 }

@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 
 use super::options::{Access, Options, Target};
 use super::plan::Plan;
-use crate::cli::{Exit, Failure};
+use crate::cli::{self, Exit, Failure};
 use crate::compute::{self, Node};
 use crate::config::NodeAddress;
 use crate::coordinator::{self, Coordinator};
@@ -32,7 +32,7 @@ pub struct LocalCluster {
 /// Trains a job in a cluster of its own.
 pub fn train(local: LocalCluster, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
     super::proof::prove(local.kernel)?;
-    let plan = Plan::new(options)?;
+    let plan = cli::interruptible(|| Plan::new(options))?;
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Connection, error);
     let free: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();
     let mut nodes = Vec::new();

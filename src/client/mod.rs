@@ -53,6 +53,7 @@ mod export;
 mod figures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod genuine;
 mod importance;
 mod inspect;
 mod ledger;
@@ -83,7 +84,7 @@ mod work;
 
 use crossbeam_channel::Receiver;
 
-use crate::cli::{Exit, Failure};
+use crate::cli::{self, Exit, Failure};
 use crate::model::Kernel;
 
 pub use applied::OnBadRow;
@@ -106,7 +107,7 @@ use watching::{Watching, Way};
 /// Trains a job at a coordinator.
 pub fn train(access: &Access, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
     proof::prove(Kernel::best())?;
-    let plan = Plan::new(options)?;
+    let plan = cli::interruptible(|| Plan::new(options))?;
     run(access, options, plan, interrupts, false)
 }
 
@@ -119,8 +120,13 @@ fn run(
     is_local: bool,
 ) -> Result<Exit, Failure> {
     // The places of the model and the report are tried before anything is trained for them.
-    for out in options.out.iter().chain(options.report.as_ref().map(|report| &report.out)) {
+    let report_out = options.report.as_ref().map(|report| &report.out);
+    for out in options.out.iter().chain(report_out) {
         plan::check_output(out)?;
+        sink::check_apart(out, options.files_read())?;
+    }
+    if let Some((model, page)) = options.out.as_ref().zip(report_out) {
+        sink::check_apart(page, [&**model])?;
     }
     let Plan { work, objects, report, warnings } = plan;
     let renderer = Renderer::new(options.output, options.shown, &work);

@@ -2,7 +2,7 @@
 //! how they are typed, or what is done about them.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -115,6 +115,17 @@ pub enum TestRows {
     Split(ValidationSplit),
     /// Those of a file, or of several, or of a directory.
     File(PathBuf),
+}
+
+impl Options {
+    /// The files that rows are read from.
+    pub(super) fn files_read(&self) -> impl Iterator<Item = &Path> {
+        let test = match &self.test {
+            Some(TestRows::File(path)) => Some(path),
+            _ => None,
+        };
+        self.data.iter().chain(&self.read.validation).chain(test).map(PathBuf::as_path)
+    }
 }
 
 impl FromStr for TestRows {

@@ -7,7 +7,7 @@ use super::applied::{Applied, OnBadRow, refused};
 use super::options::Output;
 use super::predictions::{Lines, Told};
 use super::render::say;
-use super::sink::Sink;
+use super::sink::{self, Sink};
 use crate::cli::{Exit, Failure};
 use crate::dataset::{BadRow, Place, RawError, RawOptions, RawRow, RawRows};
 use crate::model::scaling::Target;
@@ -30,6 +30,7 @@ pub struct PredictOptions {
 /// Tells what a model says of each row of a file, in their order.
 pub fn predict(model: &Path, data: &Path, options: &PredictOptions, output: Output) -> Result<Exit, Failure> {
     super::proof::prove(Kernel::best())?;
+    options.out.iter().try_for_each(|out| sink::check_apart(out, [model, data]))?;
     let applied = Applied::read(model)?;
     if options.with_probabilities && matches!(applied.model.target, Target::Values(_)) {
         let text = format!(

@@ -1,9 +1,9 @@
 //! Where what a command makes goes: to the standard output, or into a file that takes its place whole. Owns that nothing half
 //! written is taken for the whole; does not know what it is.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -76,10 +76,55 @@ impl Sink {
     }
 }
 
+/// That what goes to `out` does not take the place of what it is made from, or of what else the command writes.
+pub(super) fn check_apart<'a>(out: &Path, others: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    let file_of = |path: &Path| fs::metadata(path).ok().filter(Metadata::is_file).map(|file| (file.dev(), file.ino()));
+    if fs::metadata(out).is_ok_and(|there| !there.is_file()) {
+        return Ok(());
+    }
+    let is_same = |other: &Path| other == out || file_of(other).is_some_and(|file| file_of(out) == Some(file));
+    // Several files of rows are one word, with commas between.
+    let names = |path: &Path| path.to_str().map_or_else(Vec::new, |text| text.split(',').map(PathBuf::from).collect());
+    for other in others {
+        if is_same(other) || names(other).iter().any(|name| is_same(name)) {
+            let text = format!(
+                "{}: what the command reads, or writes besides, is in this file: name another one",
+                out.display()
+            );
+            return Err(Failure::new(Exit::Usage, text));
+        }
+    }
+    Ok(())
+}
+
 fn unwritable(path: &Path, what: &str, error: &dyn std::fmt::Display) -> Failure {
     let text = format!(
         "{}: the {what} cannot be written: {error}; check that there is such a place and that you may write to it",
         path.display()
     );
     Failure::new(Exit::Output, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_reads_is_not_what_it_writes_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let [rows, more, other, link] = ["rows", "more", "other", "link"].map(|name| directory.path().join(name));
+        for file in [&rows, &more, &other] {
+            fs::write(file, "1").unwrap();
+        }
+        fs::hard_link(&rows, &link).unwrap();
+        let both = PathBuf::from(format!("{},{}", more.display(), rows.display()));
+        let is_apart = |out: &Path, input: &Path| check_apart(out, [input]).is_ok();
+        assert!(is_apart(&other, &rows) && is_apart(&other, &both) && is_apart(&directory.path().join("new"), &both));
+        assert!(!is_apart(&rows, &rows) && !is_apart(&rows, &both) && !is_apart(&more, &both));
+        assert!(!is_apart(&link, &rows), "under another name");
+        let new = directory.path().join("new");
+        assert!(!is_apart(&new, &new), "two that are written are not one either");
+        let null = Path::new("/dev/null");
+        assert!(is_apart(null, null));
+    }
 }

@@ -152,7 +152,7 @@ fn a_model_of_numbers_is_saved_inspected_and_started_from() {
         "r2 0.9",
         "of price over 120 validation rows",
         "baseline rmse 2",
-        "deviation rooms 4.6",
+        "scale rooms 4.6",
     ] {
         assert!(words.contains(said), "{said}: {words}");
     }
@@ -190,6 +190,16 @@ fn a_model_whose_weights_were_changed_is_found_out() {
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(told.stdout.contains("NOT those that the fingerprint names"), "{told:?}");
     assert!(told.stderr.contains("it was changed after it was saved"), "{told:?}");
+    let changed = changed.to_str().unwrap();
+    for words in [
+        &["predict", changed, data.text()][..],
+        &["evaluate", changed, data.text()],
+        &["export", changed, "--format", "json"],
+    ] {
+        let told = client(words.iter().copied());
+        assert_eq!((told.code, told.stdout.as_str()), (Some(2), ""), "{told:?}");
+        assert!(told.stderr.contains("it was changed after it was saved"), "{told:?}");
+    }
     let absent = client(["inspect", file_in(&directory, "absent").to_str().unwrap()]);
     assert!(absent.code == Some(2) && absent.stderr.contains("there is no such file"), "{absent:?}");
 }

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::applied::Applied;
-use super::sink::Sink;
+use super::sink::{self, Sink};
 use crate::cli::{Exit, Failure};
 
 /// Bytes that are handed on at a time.
@@ -58,6 +58,7 @@ impl FromStr for ExportFormat {
 
 /// Writes a saved model in a form that other programs run, to a file or to the standard output.
 pub fn export(model: &Path, format: ExportFormat, out: Option<&Path>) -> Result<Exit, Failure> {
+    out.iter().try_for_each(|out| sink::check_apart(out, [model]))?;
     let applied = Applied::read(model)?;
     check(&applied, format).map_err(|why| Failure::new(Exit::Usage, format_args!("{}: {why}", model.display())))?;
     if format == ExportFormat::Onnx && out.is_none() && io::stdout().is_terminal() {

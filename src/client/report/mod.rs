@@ -29,11 +29,11 @@ use super::applied::Applied;
 use super::connection_error::ConnectionError;
 use super::conversation::{Conversation, Object};
 use super::evaluate::EvaluateOptions;
-use super::inspect::fingerprint;
+use super::genuine::fingerprint;
 use super::options::{Access, Command, ReportOptions};
 use super::plan::check_output;
 use super::score::Judged;
-use super::sink::Sink;
+use super::sink::{self, Sink};
 use super::work::Work;
 use crate::cli::{Exit, Failure};
 use crate::job::{JobId, RoundSummary, RowsRef, Summary};
@@ -146,6 +146,8 @@ fn object_of(
 
 /// The page of a model file; with rows of another file, where there is one, that judge it.
 pub fn report(model: &Path, data: Option<(&Path, &EvaluateOptions)>, out: Option<&Path>) -> Result<Exit, Failure> {
+    let inputs = || std::iter::once(model).chain(data.map(|(rows, _)| rows));
+    out.iter().try_for_each(|out| sink::check_apart(out, inputs()))?;
     let page = match data {
         None => {
             let file = ModelFile::read(model).map_err(|error| Failure::new(Exit::Usage, error))?;

@@ -445,7 +445,9 @@ impl Run {
     /// Says once if nodes cannot keep the rows that all steps go through. At a job's beginning some nodes may be yet to come.
     fn tell_of_room(&mut self, cx: &mut Context<'_>) {
         let runs_us = cx.now.since_us(self.tally.started);
-        let is_due = !self.is_room_told && runs_us >= ROOM_TOLD_AFTER_US && self.plan.round_steps() > 1;
+        // Rows that are less than the weights, which travel in every step, are not what a job waits for.
+        let are_many = self.needs.rows_bytes > 4 * self.specification.training.network.parameters() as u64;
+        let is_due = !self.is_room_told && are_many && runs_us >= ROOM_TOLD_AFTER_US && self.plan.round_steps() > 1;
         if !is_due || cx.fleet.crew(self.job).next().is_none() {
             return;
         }
