@@ -36,7 +36,7 @@ const OPTIONS: [[&str; 3]; 13] = [
         [default: auto]",
     ],
     ["memory", "MIB", "Memory for tasks, data and results, in MiB [default: half of the machine's]"],
-    ["cache", "MIB", "Of this, for data and results, in MiB; at most half [default: a quarter, 256 at least]"],
+    ["cache", "MIB", "Of this, for data and results, in MiB; at most half [default: a quarter, min. 256]"],
     [
         "drain",
         "SECONDS",
@@ -346,14 +346,8 @@ mod tests {
         let mut told = untold();
         for [name, _, help] in OPTIONS {
             let default = help.split_once("[default: ").map(|(_, default)| default.trim_end_matches(']'));
-            let untyped = [
-                "any",
-                "none",
-                "its address and port",
-                "half of the machine's",
-                "a quarter, 256 at least",
-                "the cores",
-            ];
+            let untyped =
+                ["any", "none", "its address and port", "half of the machine's", "a quarter, min. 256", "the cores"];
             if let Some(default) = default.filter(|default| !untyped.contains(default)) {
                 set(&mut told, name, default).unwrap();
                 assert_eq!(format!("{told:?}"), format!("{:?}", untold()), "--{name}");
