@@ -1,10 +1,9 @@
 //! Connections that break: the client dials again, is shown nothing twice, and ends as the job does.
 
-use std::io::{self, BufRead as _, BufReader};
-use std::os::unix::process::ExitStatusExt as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use gradwire::job::{JobId, JobState, JobStatus, OnNoNodes};
 use gradwire::wire::message::{Error, Listed, Submit};
@@ -15,7 +14,7 @@ use serde_json::Value;
 use crate::book::{Book, done};
 use crate::common::clients::client;
 use crate::common::peer::Peer;
-use crate::common::process::{Ended, PATIENCE, reserve_port};
+use crate::common::process::{Ended, Lines, PATIENCE, reserve_port, signal};
 use crate::common::tables::{Written, small_data};
 use crate::script::{Objects, Script, accepted, answer_fetch, await_submit, more, next_request, notice, round};
 
@@ -345,32 +344,21 @@ fn notes_that_would_be_too_long_are_left_away_and_the_job_is_submitted_all_the_s
 
 #[test]
 fn ctrl_c_ends_a_client_that_waits_for_rows() {
-    let (rows, written) = io::pipe().unwrap();
-    let ended = |program: &mut Command| {
-        let child = program.stdin(rows.try_clone().unwrap()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut child = child.unwrap();
-        // Most often it reads by then. If not, the signal ends it all the same.
-        thread::sleep(Duration::from_millis(300));
-        let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        assert!(interrupted.success());
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status;
-            }
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    };
     let at_nobody = reserve_port().to_string();
     for words in [&["127.0.0.1", &at_nobody, "--data", "-"][..], &["--local", "1", "--data", "-"]] {
-        let status = ended(Command::new(env!("CARGO_BIN_EXE_client")).args(words));
-        // Before it has caught signals, by this one itself.
-        assert!(status.code() == Some(130) || status.signal() == Some(2), "{words:?}: {status:?}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (mut rows, said) = (child.stdin.take().unwrap(), Lines::of(child.stderr.take().unwrap()));
+        let (sender, taken) = channel();
+        // More than a pipe holds: it is written once the client reads.
+        thread::spawn(move || sender.send(rows.write_all(&b"1,2,a\n".repeat(100_000)).map(|()| rows)));
+        let rows = taken.recv_timeout(PATIENCE).expect("rows are read").unwrap();
+        assert!(signal("INT", &[child.id()]));
+        said.all(PATIENCE);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{words:?}");
+        drop(rows);
     }
-    drop(written);
 }
 
 #[test]
