@@ -134,7 +134,11 @@ const RULES: &[Rule] = &[
     Rule { module: "config", may_not_know: &[&["crate", "std::net"]], but: &[] },
     Rule { module: "digest.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &[] },
     Rule { module: "disk.rs", may_not_know: &[&["crate", "std::net"]], but: &[] },
-    Rule { module: "store.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &["crate::digest"] },
+    Rule {
+        module: "store",
+        may_not_know: &[&["crate", "std::fs", "std::net"]],
+        but: &["crate::digest", "crate::store"],
+    },
 ];
 
 /// A path that a source file uses.

@@ -164,6 +164,15 @@ impl Driver {
         self.sooner.notify_one();
     }
 
+    /// Lets go of all but so many bytes of the objects that are kept for tasks to come, unless there are tasks. False if so.
+    pub(super) fn rest(&self, resting_bytes: u64) -> bool {
+        let is_at_rest = self.state().core.is_at_rest();
+        if is_at_rest {
+            self.store.trim(resting_bytes);
+        }
+        is_at_rest
+    }
+
     /// Looks at the core as it is, for a moment; and says where a link's coordinator is.
     pub(super) fn look<R>(&self, look: impl FnOnce(&Core<Handles>, &dyn Fn(LinkKey) -> Option<SocketAddr>) -> R) -> R {
         let state = self.state();
@@ -332,6 +341,20 @@ mod tests {
         assert!(driver.store.holds(&digest));
         driver.carry_out(Action::UnpinUpdate { digest }, None);
         assert!(!driver.store.holds(&digest), "a store without room lets it go at once");
+    }
+
+    #[test]
+    fn what_is_kept_stays_while_there_are_tasks() {
+        let (driver, started) = driver(1, u64::MAX);
+        let rows = vec![1; 1000];
+        driver.store.insert(Digest::of(&rows), Arc::new(rows));
+        driver.report(Event::LinkUp { link: LinkKey(1), inline_bytes_max: 0 });
+        driver.report(Event::TrainRequested(request(LinkKey(1), 0)));
+        assert!(!driver.rest(0) && driver.store.bytes() == 1000);
+        let Start { task, .. } = started.try_recv().unwrap();
+        let failed = Err(refusal(ErrorCode::Training, "not trained"));
+        driver.report(Event::Ended { task, result: failed, rows_per_second: None });
+        assert!(driver.rest(0) && driver.store.bytes() == 0);
     }
 
     #[test]

@@ -112,6 +112,8 @@ impl Node {
             kernel: settings.kernel,
             buffers: store.buffers().clone(),
             memory_bytes: settings.task_bytes(),
+            rest_after: settings.rest_after,
+            resting_bytes: settings.resting_bytes(),
         };
         let workers = Workers::start(count, &means, &started, &driver, &port.event_log)?;
         let shared = Arc::new(Shared {

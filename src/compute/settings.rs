@@ -39,6 +39,10 @@ pub struct Settings {
     pub drain_wait: Duration,
     /// How long what is trained for a coordinator that has gone keeps its worker from the tasks of others.
     pub orphan_lease: Duration,
+    /// After so long without a task, memory that was kept for the next is given back.
+    pub rest_after: Duration,
+    /// Bytes that stay then of the objects that were kept; where `cache_bytes` are named, as many as those.
+    pub resting_bytes: u64,
 }
 
 /// Memory for tasks below which a worker that nobody has asked for would rather not be: large tasks find no room otherwise.
@@ -47,6 +51,9 @@ const WORKER_BYTES: u64 = 256 << 20;
 /// are sent again in every step of merged gradients, which touches all of them.
 const KEPT_PART: u64 = 4;
 const KEPT_BYTES_MIN: u64 = 256 << 20;
+/// What stays of it while there are no tasks, unless what is kept was asked for: a job that comes next may have the same rows, and
+/// several nodes on one machine each keep theirs.
+const RESTING_BYTES: u64 = 64 << 20;
 
 impl Settings {
     /// As many workers as this program has cores, by its affinity and its control group; fewer where there is little memory for each.
@@ -60,6 +67,11 @@ impl Settings {
     pub(super) fn kept_bytes(&self) -> u64 {
         let usual = (self.memory_bytes / KEPT_PART).max(KEPT_BYTES_MIN);
         self.cache_bytes.unwrap_or(usual).min(self.memory_bytes / 2)
+    }
+
+    /// Bytes of those that stay while there are no tasks.
+    pub(super) fn resting_bytes(&self) -> u64 {
+        self.cache_bytes.unwrap_or(self.resting_bytes)
     }
 
     /// Bytes that tasks may take together.
@@ -84,6 +96,8 @@ impl Settings {
             http_hosts: Vec::new(),
             drain_wait: Duration::from_secs(10),
             orphan_lease: Duration::from_secs(30),
+            rest_after: Duration::from_secs(60),
+            resting_bytes: RESTING_BYTES,
         }
     }
 }

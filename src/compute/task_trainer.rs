@@ -30,6 +30,9 @@ pub(super) struct TaskMeans {
     pub(super) buffers: BufferPool,
     /// Memory that a task may take.
     pub(super) memory_bytes: u64,
+    /// After so long without a task, memory that is kept for the next is given back, but for so many bytes of objects.
+    pub(super) rest_after: Duration,
+    pub(super) resting_bytes: u64,
 }
 
 /// One worker's.
@@ -205,7 +208,13 @@ mod tests {
             seed: 1,
             class_weights: Vec::new(),
         };
-        let means = TaskMeans { kernel: Kernel::best(), buffers: BufferPool::default(), memory_bytes: 1 << 28 };
+        let means = TaskMeans {
+            kernel: Kernel::best(),
+            buffers: BufferPool::default(),
+            memory_bytes: 1 << 28,
+            rest_after: Duration::ZERO,
+            resting_bytes: 0,
+        };
         let small = training(1 << 10, 16, Recipe::DEFAULT.batch);
         assert_eq!(means.check(NodeMemory::of_shard(&small, 10_000)), Ok(()));
         let wide = training(1 << 10, 13_000, Recipe::DEFAULT.batch);

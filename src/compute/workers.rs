@@ -1,10 +1,11 @@
 //! The threads that train, one task at a time each; which task is trained when, and what becomes of its result, the core
-//! decides. A worker without a task helps another with its batches (`idle_workers`). Does not know how a task is trained
-//! (`task_trainer`).
+//! decides. A worker without a task helps another with its batches (`idle_workers`), and gives the memory for them back after a while.
+//! Does not know how a task is trained (`task_trainer`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -15,7 +16,7 @@ use super::idle_workers::IdleWorkers;
 use super::task_trainer::{TaskMeans, TaskTrainer};
 use super::work::{Start, refusal, say_task};
 use crate::model::conformance::{self, Difference};
-use crate::net::EventLog;
+use crate::net::{EventLog, give_memory_back};
 use crate::wire::ErrorCode;
 
 /// What worker threads have found out about themselves. (A channel of its own type would be 5 kB of machine code.)
@@ -67,6 +68,7 @@ impl Workers {
                 help: help.clone(),
                 starts: starts.clone(),
                 stopped: stopped.clone(),
+                keeps_memory: false,
                 driver: driver.clone(),
                 event_log: event_log.clone(),
             };
@@ -100,13 +102,18 @@ struct Worker {
     starts: Receiver<Start>,
     /// Disconnected when the node stops.
     stopped: Receiver<()>,
+    /// Since its last task.
+    keeps_memory: bool,
     driver: Arc<Driver>,
     event_log: EventLog,
 }
 
 impl Worker {
     fn run(mut self) {
+        /// As good as for ever.
+        const DAY: Duration = Duration::from_secs(86_400);
         loop {
+            let wait = if self.keeps_memory { self.means.rest_after } else { DAY };
             select! {
                 recv(self.starts) -> start => match start {
                     Ok(start) => self.work(start),
@@ -115,11 +122,22 @@ impl Worker {
                 // A task of its own comes first.
                 recv(self.help.calls()) -> _ => self.help.give(|| self.starts.is_empty()),
                 recv(self.stopped) -> _ => return,
+                default(wait) => self.rest(),
             }
         }
     }
 
+    /// Gives back the memory of tasks that have gone, once the node has none.
+    fn rest(&mut self) {
+        if self.keeps_memory && self.driver.rest(self.means.resting_bytes) {
+            self.trainer = TaskTrainer::new(self.means.clone(), self.help.helpers());
+            self.keeps_memory = false;
+            give_memory_back();
+        }
+    }
+
     fn work(&mut self, start: Start) {
+        self.keeps_memory = true;
         let result = catch_unwind(AssertUnwindSafe(|| self.trainer.train(&start)));
         let result = result.unwrap_or_else(|_| {
             // A panic is a bug of ours; the memory for training may be half written.

@@ -5,12 +5,14 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use gradwire::compute;
 
 use crate::common::clients::Client;
-use crate::common::process::{PATIENCE, reserve_port, signal};
+use crate::common::cluster::assert_does_an_honest_job;
+use crate::common::process::{PATIENCE, reserve_port, signal, typed};
 use crate::common::servers::{Coordinator, Node, node_column, nodes, ports};
 
 /// 24 rounds of 11 tasks, each 80 ms at least: more than 5 s with four nodes of one worker.
@@ -258,6 +260,24 @@ fn a_linked_node_at_rest_fits_in_a_few_megabytes() {
     // None where the system does not tell.
     if let Some(peak_kib) = fleet[0].peak_memory_kib() {
         assert!(peak_kib <= 8 << 10, "{peak_kib} KiB");
+    }
+}
+
+#[test]
+fn a_node_without_tasks_lets_go_of_what_it_has_kept_for_the_next() {
+    let free = compute::Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let short = compute::Settings { rest_after: Duration::from_millis(20), resting_bytes: 0, ..free };
+    let node = compute::Node::start(&short).unwrap();
+    let coordinator = Coordinator::with_all_active(&[node.address().port()], &[]);
+    // The second job's rows are those that the node has let go of.
+    for _ in 0..2 {
+        assert_does_an_honest_job(&coordinator);
+        let deadline = Instant::now() + PATIENCE;
+        let keeps_nothing = || typed(node.address(), b"status\n").contains("kept          0 bytes");
+        while !keeps_nothing() {
+            assert!(Instant::now() < deadline, "{}", typed(node.address(), b"status\n"));
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

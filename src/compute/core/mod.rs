@@ -180,6 +180,11 @@ impl<C: Content> Core<C> {
         }
     }
 
+    /// Whether no task is known that is trained, or will be.
+    pub fn is_at_rest(&self) -> bool {
+        self.table.running().is_empty() && self.table.unanswered() == 0
+    }
+
     /// What is still to be done before the node can end without loss.
     pub fn outstanding(&self) -> Outstanding {
         Outstanding { tasks: self.table.unanswered(), updates: self.links.pending() }
