@@ -102,6 +102,8 @@ pub(super) struct Job {
 pub(super) struct Jobs {
     store: Arc<Store>,
     store_bytes: u64,
+    /// What of it stays while no job runs, if not all.
+    resting_bytes: Option<u64>,
     room: Room,
     open: HashMap<JobId, Job>,
     /// What is here of their data, and what is here of those that are complete.
@@ -134,6 +136,7 @@ impl Jobs {
         Jobs {
             store,
             store_bytes: settings.data_bytes(),
+            resting_bytes: settings.resting_bytes(),
             room,
             open: HashMap::new(),
             here: Kept::default(),

@@ -61,6 +61,8 @@ const ROUND_BYTES_ON_DISK: u64 = 16 << 30;
 const STORE_BYTES_MIN: u64 = 1 << 30;
 /// Jobs that are known after their end where nothing else is asked for.
 const KEEP_JOBS: usize = 64;
+/// What of ended jobs' data stays in memory beside the disk: the next one may have the same.
+const RESTING_BYTES: u64 = 64 << 20;
 /// Bytes that jobs take once they have ended, where nothing else is said.
 pub const KEEP_BYTES: u64 = 10_000_000_000;
 
@@ -75,6 +77,12 @@ impl Settings {
     pub(super) fn data_bytes(&self) -> u64 {
         let usual = (self.memory_bytes / 2).max(STORE_BYTES_MIN);
         self.store_bytes.unwrap_or(usual).min(self.memory_bytes)
+    }
+
+    /// Bytes of data that stay in memory while no job runs: all of it where it is nowhere else, or where room for it was asked for.
+    pub(super) fn resting_bytes(&self) -> Option<u64> {
+        let is_on_disk = self.state_dir.is_some() && self.on_disk_error == OnDiskError::Stop;
+        (is_on_disk && self.store_bytes.is_none()).then_some(RESTING_BYTES)
     }
 
     /// Memory that jobs may take together, and what of these settings decides how much each takes.

@@ -400,6 +400,9 @@ impl Driver {
             self.tell(Event::Expired { job });
         }
         self.keep_the_last();
+        if self.jobs.rest() {
+            net::give_memory_back();
+        }
     }
 
     fn say_leap(&self, leap: Leap) {

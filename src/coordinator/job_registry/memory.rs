@@ -77,6 +77,12 @@ impl Jobs {
         waiting.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// Lets go of data that is kept for nobody, but for a little, while every job that has not ended is paused. Whether there was any.
+    pub(in crate::coordinator) fn rest(&self) -> bool {
+        let is_at_rest = self.open.values().all(|job| job.paused.is_some());
+        self.resting_bytes.filter(|_| is_at_rest).is_some_and(|bytes| self.store.trim(bytes))
+    }
+
     /// Leaves the jobs that run, or are about to, the memory that they take: what is kept for nobody goes.
     pub(in crate::coordinator) fn make_way(&self) {
         let working_bytes = self.working_bytes();

@@ -142,3 +142,25 @@ fn what_came_of_a_job_stays_for_whoever_is_about_to_fetch_it_whatever_else_needs
     jobs.let_results_go(|_| true);
     assert!(!is_there_beside_others(12) && jobs.taken().kept_bytes() == 0);
 }
+
+#[test]
+fn data_that_is_on_the_disk_leaves_memory_once_no_job_runs() {
+    let directory = Some(std::path::PathBuf::from("somewhere"));
+    let with = |settings: Settings| {
+        let store = Arc::new(Store::new(u64::MAX));
+        store.insert(Digest([1; 32]), Arc::new(vec![0; 65 << 20]));
+        let jobs = Jobs::new(store.clone(), Room::new(STORE_BYTES), &settings);
+        (jobs, store)
+    };
+    let (mut jobs, store) = with(Settings { state_dir: directory.clone(), ..settings() });
+    jobs.insert(JobId(1), Arc::new(specification(1)), 0, None);
+    assert!(!jobs.rest() && store.bytes() > 0);
+    jobs.release(JobId(1));
+    assert!(jobs.rest() && store.bytes() == 0 && !jobs.rest());
+    let asked_for = Settings { state_dir: directory.clone(), store_bytes: Some(1 << 30), ..settings() };
+    let perhaps_not_on_disk = Settings { state_dir: directory, on_disk_error: OnDiskError::Continue, ..settings() };
+    for kept in [asked_for, perhaps_not_on_disk, settings()] {
+        let (jobs, store) = with(kept);
+        assert!(!jobs.rest() && store.bytes() > 0);
+    }
+}
