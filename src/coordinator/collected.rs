@@ -63,7 +63,13 @@ impl Collected {
     /// Keeps a shard's update, in storage of one that was lost.
     pub(super) fn keep<P: AsRef<[LittleEndianF32]>>(&mut self, shard: u32, parts: &[P]) -> io::Result<()> {
         let update = match &self.storage {
-            Storage::Memory => Update::Values(parts.iter().flat_map(|part| part.as_ref()).copied().collect()),
+            Storage::Memory => {
+                // As much as it takes: memory that grew with the parts would be up to twice that.
+                let mut values = Vec::new();
+                values.try_reserve_exact(parts.iter().map(|part| part.as_ref().len()).sum())?;
+                parts.iter().for_each(|part| values.extend_from_slice(part.as_ref()));
+                Update::Values(values)
+            }
             Storage::Directory(directory) => {
                 let path = directory.join(format!("{}-{shard}", self.job));
                 let mut file = BufWriter::new(File::create(&path)?);

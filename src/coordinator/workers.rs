@@ -186,6 +186,10 @@ impl Merger {
                 let is_heavy = std::mem::replace(&mut merging.is_next_heavy, merging.is_heavy);
                 let _begun = is_heavy.then(|| self.underway.begin(job, HeavyStep::Merge(step)));
                 let base_stays = !merging.can_take_base();
+                if base_stays {
+                    // No result is on its way: their memory makes room for the copy.
+                    self.transfers.clear();
+                }
                 if let Some(past) = self.past.get_mut(&job) {
                     past.make_room_beside(&base.bytes, base_stays);
                 }

@@ -71,7 +71,7 @@ pub struct CoordinatorMemory {
     pub data_bytes: u64,
     /// The same of the weights that it goes on from, with what its outer optimiser remembers, and of those of its best round.
     pub weights_bytes: u64,
-    /// Beside that while it runs: what is being merged, on its way, validated and written.
+    /// Beside that while it runs: what is on its way, being merged, validated and written.
     pub working_bytes: u64,
 }
 
@@ -102,7 +102,7 @@ impl CoordinatorMemory {
             // The last pieces of it are there twice as they are taken in.
             data_bytes: data.saturating_add(decoded).saturating_add(pieces_bytes(data)),
             weights_bytes: weights + state + best,
-            working_bytes: merging + travelling_bytes(specification, means) + read + validating + told + OWN_BYTES,
+            working_bytes: merging + read + validating + told + OWN_BYTES,
         }
     }
 
@@ -126,27 +126,31 @@ impl CoordinatorMemory {
     }
 }
 
-/// The sum of what tasks yield, and what comes of updates for an optimiser. A gradient is read out of its sum, but a median of
-/// blocks is there as a whole.
+/// Results on their way, the sum of what tasks yield, and what comes of updates for an optimiser. A gradient is read out of its sum,
+/// but a median of blocks is there as a whole.
 fn merging_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 {
     let Specification { training, merge, outer, .. } = specification;
     let parameters = training.network.parameters() as u64;
     let whole = VALUE_BYTES * parameters;
-    // What must all be there, a part of each of it, and the base, which stays where it is not known yet whether anything comes of
-    // the step.
+    let travelling = travelling_bytes(specification, means);
+    // What must all be there. Once it is, and nothing is on its way any more, a part of each of it, and a copy of the base and of what
+    // the optimiser remembers: they stay where it is not known yet whether anything comes of the step.
     let results = specification.results_at_once();
     let all = if means.is_journaled { 0 } else { results.saturating_mul(whole) };
-    let of_median = all + (results * MEDIAN_PART_BYTES).min(MEDIAN_PARTS_BYTES) + weights_bytes(&training.network);
+    let parts = (results * MEDIAN_PART_BYTES).min(MEDIAN_PARTS_BYTES);
+    let copied = weights_bytes(&training.network) + outer.optimiser.state_vectors() as u64 * whole;
+    let of_median = all + travelling.max(parts + copied);
     match (training.recipe.merges_gradients(), merge) {
-        (true, Merge::Mean) => SUM_BYTES * parameters,
+        (true, Merge::Mean) => SUM_BYTES * parameters + travelling,
         // Beside the sum that of the block in hand, and its gradient.
         (true, Merge::Median) => 2 * SUM_BYTES * parameters + 2 * whole + of_median,
         (false, merge) => {
             let update = if outer.is_average() { 0 } else { whole };
             let sum = match merge {
-                Merge::Mean => UPDATES_BYTES[usize::from(specification.rows() > UPDATES_ROWS_NARROW)] * parameters,
-                // An update is there twice as it is taken in, and the last beside the weights that come of all.
-                Merge::Median => of_median + 2 * whole,
+                Merge::Mean => {
+                    UPDATES_BYTES[usize::from(specification.rows() > UPDATES_ROWS_NARROW)] * parameters + travelling
+                }
+                Merge::Median => of_median,
             };
             update + sum
         }
