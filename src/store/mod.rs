@@ -71,17 +71,13 @@ impl Store {
         self.inner().evict(bytes_max, None, &self.buffers);
     }
 
-    /// Keeps no more than so many bytes of what is here, but for what is pinned, and no memory of what has gone. More may come. Whether
-    /// there was more.
-    pub fn trim(&self, bytes_max: u64) -> bool {
+    /// Keeps no more than so many bytes of what is here, but for what is pinned, and no memory of what has gone. More may come.
+    pub fn trim(&self, bytes_max: u64) {
         let mut inner = self.inner();
-        let before = (inner.bytes, inner.partial_bytes);
         inner.evict(bytes_max, None, &self.buffers);
         inner.evict_partial(bytes_max / PARTIAL_SHARE);
-        let is_less = (inner.bytes, inner.partial_bytes) != before;
         drop(inner);
         self.buffers.clear();
-        is_less
     }
 
     fn bytes_max(&self) -> u64 {

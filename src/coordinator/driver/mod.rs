@@ -111,6 +111,8 @@ pub(super) struct Driver {
     fleet_told: Time,
     /// When the jobs that have ended were last looked through for old ones.
     looked_through: Time,
+    /// Whether the memory of all jobs that have ended has been given back.
+    is_rested: bool,
     /// How long coordinators have run: what jobs that have ended are kept by.
     lived: Lived,
     links: HashMap<LinkKey, NodeLink>,
@@ -210,6 +212,7 @@ impl Driver {
             keep_jobs: settings.keep_jobs,
             fleet_told: Time(0),
             looked_through: Time(0),
+            is_rested: true,
             lived: Lived::default(),
             awaiting: Vec::new(),
             without_room: Vec::new(),
@@ -400,8 +403,9 @@ impl Driver {
             self.tell(Event::Expired { job });
         }
         self.keep_the_last();
-        if self.jobs.rest() {
+        if !self.is_rested && self.jobs.rest() {
             net::give_memory_back();
+            self.is_rested = true;
         }
     }
 
@@ -483,6 +487,7 @@ impl Driver {
                 self.jobs.make_way();
             }
             Action::ReleaseJob { job } => {
+                self.is_rested = false;
                 self.let_go(job);
                 self.release_step(job);
                 self.jobs.make_way();

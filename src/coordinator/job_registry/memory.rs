@@ -77,10 +77,13 @@ impl Jobs {
         waiting.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Lets go of data that is kept for nobody, but for a little, while every job that has not ended is paused. Whether there was any.
+    /// Lets go of data that is kept for nobody, but for a little, unless a job runs or is about to. False if so.
     pub(in crate::coordinator) fn rest(&self) -> bool {
         let is_at_rest = self.open.values().all(|job| job.paused.is_some());
-        self.resting_bytes.filter(|_| is_at_rest).is_some_and(|bytes| self.store.trim(bytes))
+        if is_at_rest && let Some(bytes) = self.resting_bytes {
+            self.store.trim(bytes);
+        }
+        is_at_rest
     }
 
     /// Leaves the jobs that run, or are about to, the memory that they take: what is kept for nobody goes.
