@@ -70,13 +70,6 @@ impl Python {
         }
     }
 
-    /// Whether it has said this so far.
-    pub fn has_said(&self, words: &str) -> bool {
-        let mut seen = self.seen.borrow_mut();
-        seen.extend(self.log.try_iter());
-        seen.iter().any(|line| line.contains(words))
-    }
-
     /// Ends it without a goodbye.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
