@@ -19,6 +19,7 @@
 //! | `client` | submit, watch, render, save; a saved model on raw rows | nodes |
 //! | `page` | pages for browsers: frame, style, and that no text becomes markup | everything but `wire::text` |
 //! | [`cli`] | what the programs share on the command line: the log, Ctrl-C, exit codes, the terminal's width | what the programs do |
+//! | [`close`] | which known word a mistyped one is close to | what the words are |
 //! | [`config`] | typed settings; `compute_nodes.txt` with line numbers | everything above |
 //! | [`digest`] | SHA-256 names of things | what the things are |
 //! | `disk` | how a file takes the place of another, whole | what files hold |
@@ -35,6 +36,7 @@
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod close;
 pub mod compute;
 pub mod config;
 #[cfg(feature = "coordinator")]

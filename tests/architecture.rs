@@ -124,7 +124,8 @@ const RULES: &[Rule] = &[
         may_not_know: &[&["crate", "std::fs", "std::net"], CLOCK, THREADS],
         but: &["crate::page", "crate::wire::text"],
     },
-    Rule { module: "cli", may_not_know: &[&["crate"]], but: &["crate::cli"] },
+    Rule { module: "cli", may_not_know: &[&["crate"]], but: &["crate::cli", "crate::close"] },
+    Rule { module: "close.rs", may_not_know: &[&["crate", "std::fs", "std::net"]], but: &[] },
     // What a name is, the wire says; an address is a value, no socket.
     Rule {
         module: "config.rs",

@@ -113,7 +113,17 @@ fn a_first_word_is_a_host_where_a_port_follows_it_and_a_command_where_none_does(
         (&["completions"][..], "<SHELL>"),
         (&["completions", "5105x"], "bash, zsh or fish"),
         (&["127.0.0.1", "1", "completions", "bash"], "completions needs no coordinator: client completions bash"),
-        (&["completion"], "which port of completion?"),
+        (&["completion"], "there is no command \"completion\"; completions is close to it: client completions"),
+        (&["trian"], "there is no command \"trian\"; train is close to it: client IP PORT train"),
+        (&["predcit", "a", "b"], "there is no command \"predcit\"; predict is close to it: client predict"),
+        (&["lab-7"], "which port of lab-7?"),
+        (&["127.0.0.1", "1", "jbos"], "there is no command \"jbos\"; jobs is close to it: client 127.0.0.1 1 jobs"),
+        (&["127.0.0.1", "1", "inspekt"], "inspect is close to it, and needs no coordinator: client inspect"),
+        (&["127.0.0.1", "1", "frob"], "there is no command \"frob\"; there are train, jobs, "),
+        (&["--local", "1", "--epoch", "3"], "tip: --epochs is close to it"),
+        (&["127.0.0.1", "1", "--hiden", "3"], "tip: --hidden is close to it"),
+        (&["127.0.0.1", "1", "jobs", "--jsno"], "tip: --json is close to it"),
+        (&["evaluate", "--importnace", "a", "b"], "tip: --importance is close to it"),
     ] {
         let output = run(CLIENT, line);
         let said = String::from_utf8_lossy(&output.stderr);

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 #[cfg(feature = "coordinator")]
 use clap::builder::BoolishValueParser;
 #[cfg(feature = "coordinator")]
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 #[cfg(feature = "coordinator")]
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -42,8 +42,18 @@ pub fn set() -> Vec<(String, String)> {
 /// `except`. A mistake ends the program with a sentence.
 #[cfg(feature = "coordinator")]
 pub fn matches(line: Command, words: Vec<OsString>, except: &[&str]) -> ArgMatches {
-    let line = with_environment(line, &words, except).term_width(super::columns());
-    line.try_get_matches_from(&words).unwrap_or_else(|mut error| {
+    let mut line = with_environment(line, &words, except).term_width(super::columns());
+    line.try_get_matches_from_mut(&words).unwrap_or_else(|mut error| {
+        if error.kind() == ErrorKind::UnknownArgument
+            && let Some(ContextValue::String(got)) = error.get(ContextKind::InvalidArg)
+            && let Some(meant) = option_close_to(got, &line, &words)
+        {
+            // In the place of clap's, how to pass it as a value.
+            error.insert(
+                ContextKind::Suggested,
+                ContextValue::StyledStrs(vec![format!("--{meant} is close to it").into()]),
+            );
+        }
         if let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) {
             let name = shown.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default().to_owned();
             if !is_given(&words, &name) && value(&name).is_some() {
@@ -58,6 +68,14 @@ pub fn matches(line: Command, words: Vec<OsString>, except: &[&str]) -> ArgMatch
         let told = super::print(error.render().to_string().trim_end()).map(|()| super::Exit::Success);
         std::process::exit(told.unwrap_or_else(|failure| failure.exit) as i32)
     })
+}
+
+/// The option that an unknown one is close to, among those of the command that the words name.
+#[cfg(feature = "coordinator")]
+fn option_close_to(got: &str, line: &Command, words: &[OsString]) -> Option<String> {
+    let command = words.iter().find_map(|word| line.find_subcommand(word)).unwrap_or(line);
+    let options = command.get_arguments().filter(|option| !option.is_hide_set()).filter_map(Arg::get_long);
+    crate::close::close(got.strip_prefix("--")?, options).map(str::to_owned)
 }
 
 /// A command and its own commands, whose options take values from the environment where no word forbids it.
@@ -126,6 +144,25 @@ mod tests {
             ("out", false),
         ] {
             assert_eq!(is_given(&words(line), "out"), given, "{line}");
+        }
+    }
+
+    #[cfg(feature = "coordinator")]
+    #[test]
+    fn an_unknown_option_is_close_to_one_of_the_command_that_is_named() {
+        let option = |name| Arg::new(name).long(name).action(ArgAction::SetTrue);
+        let line = Command::new("sell").arg(option("epochs")).subcommand(Command::new("buy").arg(option("price")));
+        for (typed, got, meant) in [
+            ("--epoch", "--epoch", Some("epochs")),
+            ("--epoch=3", "--epoch", Some("epochs")),
+            ("buy --epoch", "--epoch", None),
+            ("buy --rpice", "--rpice", Some("price")),
+            ("-epochs", "-e", None),
+        ] {
+            let words: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            let error = line.clone().no_binary_name(true).try_get_matches_from(&words).unwrap_err();
+            assert_eq!(error.get(ContextKind::InvalidArg), Some(&ContextValue::String(got.to_owned())), "{typed}");
+            assert_eq!(option_close_to(got, &line, &words).as_deref(), meant, "{typed}");
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::place::{Column, FieldLocation, Quoted, listed};
 use super::refusal::{Cause, Refusal};
+use crate::close::close;
 use crate::job::{ROWS_MAX, SHARDS_MAX};
 use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 
@@ -316,6 +317,14 @@ impl Fault {
     }
 }
 
+/// The column whose name is close to the one wanted, but for capitals.
+fn close_to<'a>(wanted: &str, columns: &'a [Column]) -> Option<&'a Column> {
+    let names: Vec<String> =
+        columns.iter().map(|column| column.name.as_deref().unwrap_or_default().to_lowercase()).collect();
+    let name = close(&wanted.to_lowercase(), names.iter().map(String::as_str).filter(|name| !name.is_empty()))?;
+    names.iter().position(|of_column| of_column == name).map(|place| &columns[place])
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -389,12 +398,13 @@ impl fmt::Display for Fault {
                 };
                 f.write_str(&listed_by(shown.into_iter(), COLUMNS_SHOWN_MAX, "; ", "columns"))
             }
-            Self::UnknownColumn { option, wanted, columns } => write!(
-                f,
-                "{option} names a column {}, and there is none; there are {}",
-                Quoted(wanted),
-                listed(columns.iter(), NAMES_SHOWN_MAX)
-            ),
+            Self::UnknownColumn { option, wanted, columns } => {
+                write!(f, "{option} names a column {}, and there is none; ", Quoted(wanted))?;
+                match close_to(wanted, columns) {
+                    Some(column) => write!(f, "{column} is close to it"),
+                    None => write!(f, "there are {}", listed(columns.iter(), NAMES_SHOWN_MAX)),
+                }
+            }
             Self::AmbiguousColumn { option, wanted, numbers } => write!(
                 f,
                 "{option} names a column {}, and columns {} have that name; say a number",

@@ -412,7 +412,8 @@ fn wrong_command_lines_are_refused_with_their_cure() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
         words.iter().for_each(|word| assert!(ended.stderr.contains(word), "{word}: {ended:?}"));
     };
-    refused(&["tarin"], &["no command \"tarin\"", "train, jobs"]);
+    refused(&["tarin"], &["no command \"tarin\"; train is close to it: client 127.0.0.1 1 train\n"]);
+    refused(&["frob"], &["no command \"frob\"", "train, jobs"]);
     for command in ["job", "attach", "cancel", "resume", "model", "ledger", "verify"] {
         let lists = "client 127.0.0.1 1 jobs lists them";
         refused(&[command], &[&format!("client: {command} of which job? client 127.0.0.1 1 {command} ID; {lists}\n")]);

@@ -3,6 +3,7 @@
 
 use clap::CommandFactory as _;
 use gradwire::client::{self, JobName, Target};
+use gradwire::close::close;
 
 use crate::arguments::{self, Access, Arguments, Id, Json, Train};
 use crate::{offline, output, shown};
@@ -55,6 +56,13 @@ impl Cluster {
         // As other programs want it.
         if let Some((host, port)) = ip.split_once(':').filter(|(_, port)| number(port).is_some()) {
             return Err(format!("IP and PORT are two words, and {ip:?} is one: client {host} {port}"));
+        }
+        // A first word that is no command is a host, as which it would have a port behind it.
+        if let Some(word) = command_close_to(ip) {
+            let line = if offline::is_word(&word) { word.clone() } else { format!("IP PORT {word}") };
+            return Err(format!(
+                "there is no command {ip:?}; {word} is close to it: client {line} (behind a host, its port follows)"
+            ));
         }
         Err(match (port, command) {
             (Some(port), _) => {
@@ -139,13 +147,32 @@ pub fn asked(command: Option<arguments::Asked>, name: &str, cluster: &Cluster, t
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 format!("{name} needs no coordinator: client {}", words.join(" "))
             } else {
-                let line = Arguments::command();
-                let names: Vec<&str> = line.get_subcommands().map(clap::Command::get_name).collect();
-                format!("there is no command {name:?}; there are {}", names.join(", "))
+                match command_close_to(name) {
+                    Some(word) if !online_words().contains(&word) => {
+                        format!(
+                            "there is no command {name:?}; {word} is close to it, and needs no coordinator: client {word}"
+                        )
+                    }
+                    Some(word) => format!("there is no command {name:?}; {word} is close to it: {client} {word}"),
+                    None => format!("there is no command {name:?}; there are {}", online_words().join(", ")),
+                }
             });
         }
     };
     Ok(Asked::Command { command, output, access })
+}
+
+/// The words of what a coordinator can be asked.
+fn online_words() -> Vec<String> {
+    Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+/// The command that a mistyped word is close to.
+fn command_close_to(word: &str) -> Option<String> {
+    let offline = offline::commands().map(|command| command.get_name().to_owned());
+    // `report` is of both, and asks a coordinator then.
+    let words: Vec<String> = online_words().into_iter().chain(offline).collect();
+    close(word, words.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// The job that a command is about: it takes one ID.

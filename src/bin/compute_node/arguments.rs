@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
 
 use gradwire::cli::{self, environment};
+use gradwire::close::close;
 use gradwire::compute::Settings;
 use gradwire::config;
 use gradwire::model::Kernel;
@@ -180,27 +181,10 @@ fn is_negative_number(argument: &OsStr) -> bool {
 fn unknown(got: &str) -> String {
     let name = got.trim_start_matches('-');
     let names = OPTIONS.iter().map(|[name, ..]| *name).chain(["help", "version"]);
-    let rated = names.map(|known| (if known.starts_with(name) { 0 } else { distance(known, name) }, known));
-    match rated.min().filter(|&(distance, _)| got.starts_with("--") && distance <= 1 + name.len() / 4) {
-        Some((_, meant)) => format!("there is no option {got:?}; --{meant} is close to it"),
+    match close(name, names).filter(|_| got.starts_with("--")) {
+        Some(meant) => format!("there is no option {got:?}; --{meant} is close to it"),
         None => format!("there is no option {got:?}; if it is a value, write -- before it"),
     }
-}
-
-/// Number of letters to insert, remove or change to make one word of the other.
-fn distance(a: &str, b: &str) -> usize {
-    // Of what has been read of `a`, to each beginning of `b`.
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The help, in lines of at most `columns`, without the last one's end.
