@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import jsontext
+from . import jsontext, sample
 from .dataset import Prepared
 from .schema import Scale, Schema
 from .specification import NOTES_BYTES_MAX
@@ -28,12 +28,14 @@ class Words:
     targets: Sequence[Scale] | None
     baseline: Mapping[str, Any] | None
     test_baseline: Mapping[str, Any] | None = None
+    training_sample: str | None = None
 
     @staticmethod
     def of(prepared: Prepared, data: str) -> Words:
         return Words(
-            data, "default", prepared.schema, prepared.class_names, prepared.targets, prepared.baseline, prepared.test_baseline
-        )
+            data, "default", prepared.schema, prepared.class_names, prepared.targets, prepared.baseline, prepared.test_baseline,
+            sample.sample_of(prepared.shards, prepared.layout),
+        )  # fmt: skip
 
     def to_notes(self) -> bytes | None:
         """The notes that bring them back, where they are no longer than notes may be."""
@@ -48,6 +50,8 @@ class Words:
         for key, baseline in (("baseline", self.baseline), ("test_baseline", self.test_baseline)):
             if baseline is not None:
                 notes[key] = dict(baseline)
+        if self.training_sample is not None:
+            notes[sample.KEY] = self.training_sample
         written = jsontext.dumps(notes).encode("utf-8")
         return written if len(written) <= NOTES_BYTES_MAX else None
 
@@ -77,7 +81,9 @@ class Words:
             judged = value.get("baseline"), value.get("test_baseline")
             for baseline in judged:
                 _check_baseline(baseline, class_names)
-            words = Words(str(value["data"]), str(value["recipe"]), read, class_names, targets, *judged)
+            words = Words(
+                str(value["data"]), str(value["recipe"]), read, class_names, targets, *judged, value.get(sample.KEY)
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
         fits = read.width == inputs and len(class_names or targets or ()) == outputs

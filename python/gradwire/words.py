@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import objects, specification
+from . import objects, sample, specification
 from .notes import Words
 from .specification import word_of
 from .wire import Done
@@ -58,7 +58,8 @@ def round_steps(values: Mapping[str, Any]) -> int:
 def described(values: Mapping[str, Any], words: Words, done: Done) -> dict[str, str]:
     """The keys, without `job.`, of a job of these values that is done."""
     merges_gradients = values.get("local_steps") == 1
-    told = {"data": words.data, "recipe": words.recipe, "arithmetic": str(values["arithmetic"])}
+    told: dict[str, str] = {} if words.training_sample is None else {sample.KEY: words.training_sample}
+    told |= {"data": words.data, "recipe": words.recipe, "arithmetic": str(values["arithmetic"])}
     if not merges_gradients:
         told["optimiser"] = word_of("optimiser", values["optimiser"])
         if told["optimiser"] == "momentum":

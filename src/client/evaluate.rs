@@ -13,6 +13,8 @@ use super::figures::{self, OfTarget, TargetSums};
 use super::importance::{Importance, KeptRows, Subject};
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
+use super::sample::{Compared, TrainedShare, TrainingSample};
+use super::score::Score;
 use super::score::significant;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{BadRow, Place, RawOptions, RawRow, RawRows};
@@ -40,20 +42,23 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
     super::proof::prove(Kernel::best())?;
     let applied = Applied::read(model)?;
     let kept = options.importance.map(|_| KeptRows::new(usize::MAX));
-    let OfFile { figures, left_out, kept } = judge(&applied, data, options, output, kept)?;
+    let OfFile { figures, left_out, kept, trained } = judge(&applied, data, options, output, kept)?;
     let importance = options.importance.zip(kept.as_ref());
     let importance = importance.map(|(seed, kept)| Importance::of(&Subject::of(&applied), kept, seed)).transpose();
     let importance = importance.map_err(|error| Failure::new(Exit::Fault, error))?;
     match output {
         Output::Json => {
             let mut told = figures.in_json(&applied.model.target, &left_out);
+            told["trained_share"] = trained.map(|share| share.value()).into();
             if let Some(importance) = &importance {
                 told["importance"] = importance.in_json();
             }
             print_json(&told)?;
         }
         Output::Table | Output::Quiet => {
-            print_lines(&figures.lines(&applied.model.target, &left_out))?;
+            let mut lines = figures.lines(&applied.model.target, &left_out);
+            lines.extend(trained.and_then(|share| known_rows(&applied, &share)).map(|text| line("known rows", &text)));
+            print_lines(&lines)?;
             let mut tables = figures.tables(&applied.model.target);
             if let Some(importance) = &importance {
                 let _ = write!(tables, "\n{}", importance.in_words());
@@ -64,12 +69,29 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
     Ok(Exit::Success)
 }
 
+/// That the model has been trained on these rows, where it was, and what is to be expected of others.
+fn known_rows(applied: &Applied, share: &TrainedShare) -> Option<String> {
+    let share = share.in_words()?;
+    let of_job = Score::result_lines(&Score::of_file(&applied.model.specification, &applied.model.target));
+    let measured =
+        |(name, value): &(&str, String)| format!("; on rows that had not trained it, its job measured {name} {value}");
+    let is_judged = !applied.model.specification.contains_key("unfinished");
+    let of_job = of_job.first().filter(|_| is_judged).map(measured).unwrap_or_default();
+    Some(format!("{share}: these figures flatter it{of_job}"))
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{name:<11}  {value}")
+}
+
 /// What the rows of a file say of a model.
 pub(super) struct OfFile {
     pub(super) figures: Figures,
     pub(super) left_out: LeftOut,
     /// The rows, where they are needed once more.
     pub(super) kept: Option<KeptRows>,
+    /// How many of them trained the model, where that can be told.
+    pub(super) trained: Option<TrainedShare>,
 }
 
 /// Judges a model by the rows of a file, and says what is to be said of the file.
@@ -84,14 +106,18 @@ pub(super) fn judge(
     let rows = RawRows::open(data, &applied.schema, &reading).map_err(|error| refused(&error, output))?;
     rows.notes().iter().for_each(|note| say(note));
     let (on_bad_row, batch, left_out) = (options.on_bad_row, Batch::default(), LeftOut::default());
-    let mut judging = Judging { applied, rows, on_bad_row, output, left_out, batch, kept };
+    let sample = applied.model.specification.get(TrainingSample::KEY);
+    let targets = scales(&applied.model.target).len().max(1);
+    let compared = sample.and_then(|sample| TrainingSample::from_words(sample));
+    let compared = compared.map(|sample| Compared::new(sample, applied.schema.width(), targets));
+    let mut judging = Judging { applied, rows, on_bad_row, output, left_out, batch, kept, compared };
     let figures = match &applied.model.target {
         Target::Classes(names) => Figures::Classes(judging.classes(names)?),
         Target::Values(scales) => Figures::Values(judging.values(scales)?),
     };
     judging.rows.summary().iter().for_each(|line| say(line));
-    let Judging { left_out, kept, .. } = judging;
-    Ok(OfFile { figures, left_out, kept })
+    let Judging { left_out, kept, compared, .. } = judging;
+    Ok(OfFile { figures, left_out, kept, trained: compared.and_then(|compared| compared.share()) })
 }
 
 /// Rows on their way to figures.
@@ -104,6 +130,8 @@ struct Judging<'a> {
     batch: Batch,
     /// The rows that are judged, where they are needed once more.
     kept: Option<KeptRows>,
+    /// They, beside those that trained the model, where some of these are known.
+    compared: Option<Compared>,
 }
 
 /// Rows that are not judged.
@@ -253,11 +281,11 @@ impl Judging<'_> {
 
     /// Reads as many rows with inputs and targets as are taken at a time; whether there may be more.
     fn fill(&mut self, take: &mut Take<'_>) -> Result<bool, Failure> {
-        let Judging { applied, rows, on_bad_row, output, left_out, batch, .. } = self;
+        let Judging { applied, rows, on_bad_row, output, left_out, batch, compared, .. } = self;
         batch.clear();
         let width = applied.schema.width();
         while batch.places.len() < applied.batch_rows() {
-            let (start, targets) = (batch.inputs.len(), batch.targets.len());
+            let (start, labels, targets) = (batch.inputs.len(), batch.labels.len(), batch.targets.len());
             batch.inputs.resize(start + width, 0.0);
             let read = rows.advance(&mut batch.inputs[start..]).map_err(|error| refused(&error, *output))?;
             let Some(RawRow { place, bad }) = read else {
@@ -274,7 +302,12 @@ impl Judging<'_> {
                 continue;
             }
             match take(rows, batch) {
-                Ok(()) => batch.places.push(place),
+                Ok(()) => {
+                    batch.places.push(place);
+                    if let Some(compared) = compared {
+                        compared.take(&batch.inputs[start..], &batch.labels[labels..], &batch.targets[targets..]);
+                    }
+                }
                 Err(text) => {
                     batch.inputs.truncate(start);
                     batch.targets.truncate(targets);
@@ -365,8 +398,7 @@ impl Figures {
             }
             (Figures::Classes(_), Target::Values(_)) => String::new(),
         };
-        let line = |name: &str, value: String| format!("{name:<11}  {value}");
-        vec![line("rows", format!("{} judged{words}", self.rows())), line("baseline", guess)]
+        vec![line("rows", &format!("{} judged{words}", self.rows())), line("baseline", &guess)]
     }
 
     /// The figures.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::genuine::{self, fingerprint};
 use super::options::Output;
 use super::render::{print_json, print_lines};
+use super::sample::TrainingSample;
 use super::score::{Score, significant};
 use crate::cli::{self, Exit, Failure};
 use crate::digest::Digest;
@@ -39,7 +40,7 @@ pub fn inspect(path: &Path, output: Output) -> Result<Exit, Failure> {
 /// What of a job's words are its settings: neither what other lines say nor what came of it.
 pub(super) fn settings(job: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
     let is_setting = |key: &str| {
-        let in_words = ["data", "recipe", "training_rows", "reproducible", "unfinished"];
+        let in_words = ["data", "recipe", "training_rows", "reproducible", "unfinished", TrainingSample::KEY];
         !in_words.contains(&key) && !OF_RESULT.iter().any(|prefix| key.starts_with(prefix))
     };
     job.iter().filter(move |(key, _)| is_setting(key))

@@ -72,6 +72,7 @@ mod recompute;
 mod render;
 mod report;
 mod retry;
+mod sample;
 mod schema;
 mod score;
 mod sink;

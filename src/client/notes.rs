@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::sample::TrainingSample;
 use crate::dataset::Baseline;
 use crate::job::NOTES_BYTES_MAX;
 use crate::model::scaling::{FeatureScale, Target, TargetScale};
@@ -30,6 +31,8 @@ pub struct Words {
     pub test_baseline: Option<Baseline>,
     /// How a raw row becomes inputs, if that is told: the data set's schema as JSON.
     pub schema: Option<Value>,
+    /// By what rows that trained are known, if that is told.
+    pub sample: Option<TrainingSample>,
 }
 
 impl Words {
@@ -66,6 +69,9 @@ impl Words {
         }
         if let Some(schema) = &self.schema {
             notes["schema"] = schema.clone();
+        }
+        if let Some(sample) = &self.sample {
+            notes[TrainingSample::KEY] = sample.in_words().into();
         }
         let notes = notes.to_string().into_bytes();
         (notes.len() <= NOTES_BYTES_MAX).then_some(notes)
@@ -108,6 +114,10 @@ impl Words {
             Some(told) => baseline(told, kind, outputs).map(Some),
         };
         let (baseline, test_baseline) = (baseline("baseline")?, baseline("test_baseline")?);
+        let sample = match notes.get(TrainingSample::KEY) {
+            None => None,
+            Some(words) => Some(TrainingSample::from_words(words.as_str()?)?),
+        };
         let words = Words {
             data: text("data")?,
             recipe: text("recipe")?,
@@ -117,6 +127,7 @@ impl Words {
             baseline,
             test_baseline,
             schema: notes.get("schema").cloned(),
+            sample,
         };
         let fit = means.len() == inverses.len()
             && words.scaling.len() == inputs
@@ -176,6 +187,7 @@ mod tests {
             baseline: Some(Baseline::Class { class: 2, errors: 7 }),
             test_baseline: Some(Baseline::Class { class: 1, errors: 70 }),
             schema: Some(json!({"format": "gradwire schema 1", "columns": [{"mean": 0.1 + 0.2}]})),
+            sample: TrainingSample::from_words("00000000000000ff,f000000000000000"),
             scaling: vec![
                 FeatureScale::new(0.1 + 0.2, 1.0 / 3.0).unwrap(),
                 FeatureScale::new(-f64::MIN_POSITIVE, f64::MAX).unwrap().clipped_if(true),
@@ -190,7 +202,7 @@ mod tests {
         assert_eq!(words().to_notes(), Some(notes));
         let notes = of_numbers().to_notes().unwrap();
         assert_eq!(Words::from_notes(&notes, &training(2, 2, Loss::SquaredError)), Some(of_numbers()));
-        let untold = Words { baseline: None, schema: None, ..of_numbers() };
+        let untold = Words { baseline: None, schema: None, sample: None, ..of_numbers() };
         let notes = untold.to_notes().unwrap();
         assert_eq!(Words::from_notes(&notes, &training(2, 2, Loss::SquaredError)), Some(untold));
     }
@@ -212,6 +224,7 @@ mod tests {
             ("\"class\":2", "\"class\":3"),
             ("\"errors\":7}", "\"errors\":-7}"),
             ("\"errors\":70", "\"errors\":-7"),
+            ("00000000000000ff", "ff"),
         ];
         for (from, to) in changes {
             assert!(notes.contains(from), "{from}");

@@ -11,6 +11,7 @@ use super::notes::Words;
 use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName, TestRows};
 use super::rates::with_rates;
 use super::reading;
+use super::sample::TrainingSample;
 use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
@@ -159,6 +160,7 @@ impl Plan {
             })?,
         };
         let (baseline, test_baseline) = (prepared.baseline(), prepared.test_baseline());
+        let sample = TrainingSample::of(&prepared.shards);
         // The rows are in the objects from here on.
         let network =
             network.with_index_columns(prepared.validation.layout.columns()).map_err(|error| usage(&error))?;
@@ -175,6 +177,7 @@ impl Plan {
             baseline: Some(baseline),
             test_baseline,
             schema: Some(prepared.schema.to_json()),
+            sample: Some(sample),
         };
         let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: options.seed, class_weights };
         training.check_class_weights().map_err(|error| usage(&error))?;

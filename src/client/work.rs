@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::notes::Words;
+use super::sample::TrainingSample;
 use super::score::{Measure, Score};
 use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
@@ -137,6 +138,9 @@ impl Work {
         if let Some(words) = &self.words {
             put("data", words.data.clone());
             put("recipe", words.recipe.clone());
+            if let Some(sample) = &words.sample {
+                put(TrainingSample::KEY, sample.in_words());
+            }
         }
         put("arithmetic", training.arithmetic.to_string());
         // Where gradients are merged, the outer optimiser is the only one.

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 
 /// Spreads bits over all others (the end of MurmurHash3): different numbers have different hashes.
 #[inline]
-pub(super) fn spread(mut bits: u64) -> u64 {
+pub(crate) fn spread(mut bits: u64) -> u64 {
     bits = (bits ^ bits >> 33).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
     bits = (bits ^ bits >> 33).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
     bits ^ bits >> 33

@@ -57,6 +57,7 @@ use std::path::Path;
 
 pub use baseline::Baseline;
 pub use error::{DatasetError, Fault};
+pub(crate) use hash::spread;
 pub use kinds::Kind;
 pub use options::{Decimal, Impute, MissingLabel, ReadOptions, Separator, Task};
 pub use place::{Column, FieldLocation};

@@ -89,7 +89,7 @@ pub(super) fn of_file(
 ) -> Result<(JudgedRows, Result<Importance, String>), Failure> {
     let subject = Subject::of(applied);
     let kept = KeptRows::new(subject.rows_affordable());
-    let OfFile { figures, left_out, kept } = evaluate::judge(applied, data, options, Output::Table, Some(kept))?;
+    let OfFile { figures, left_out, kept, .. } = evaluate::judge(applied, data, options, Output::Table, Some(kept))?;
     let figures = match (figures, &applied.model.target) {
         (evaluate::Figures::Classes(figures), Target::Classes(names)) => Figures::Classes(figures, names.clone()),
         (evaluate::Figures::Classes(figures), Target::Values(_)) => Figures::Classes(figures, Vec::new()),

@@ -155,6 +155,7 @@ fn work(name: &str, target: Target) -> Work {
         baseline: Some(Baseline::Class { class: 0, errors: 3 }),
         test_baseline: Some(Baseline::Class { class: 0, errors: 3 }),
         schema: Some(schema),
+        sample: None,
     };
     Work { job: JobId(7), specification, semantic: Digest([1; 32]), words: Some(words) }
 }
