@@ -14,6 +14,7 @@ mod array;
 mod arrays;
 mod baseline;
 mod cells;
+mod codes;
 mod date;
 mod delimited;
 mod dictionary;

@@ -1,10 +1,13 @@
 //! What becomes of each column: which is the label, which are learned from, which are left out, and why. Owns these decisions
 //! and the options that name columns; does not know rows.
 
+use std::collections::HashSet;
+
+use super::codes::Code;
 use super::error::Fault;
 use super::kinds::{self, Decimals, Decision, Kind, Said};
 use super::options::{Decimal, ReadOptions, Task};
-use super::place::Column;
+use super::place::{Column, listed};
 use super::survey::Survey;
 use super::tally::Tally;
 use super::value::NumberForm;
@@ -13,6 +16,9 @@ use super::value::NumberForm;
 const CLASSES_OF_NUMBERS_MAX: u64 = 32;
 /// Names under which a label is often found.
 const NAMES_OF_LABELS: [&str; 6] = ["label", "class", "target", "y", "species", "outcome"];
+
+/// Columns with numbers that may stand for no value that a sentence names.
+const CODES_SHOWN: usize = 4;
 
 /// What a column is there for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,11 +199,37 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
             }
         }
     }
+    hints.extend(stand_for_none(&columns, survey, options, task));
     let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, hints };
     if roles.labels.len() > 1 && task == Task::Classify {
         return Err(Fault::SeveralLabels);
     }
     Ok(roles)
+}
+
+/// Columns with numbers that may stand for no value, and how to say so.
+fn stand_for_none(columns: &[PlannedColumn], survey: &Survey, options: &ReadOptions, task: Task) -> Option<String> {
+    // Arrays have NaN for it.
+    survey.separator?;
+    let is_of_numbers = |column: &PlannedColumn| match column.role {
+        Role::Feature => matches!(column.kind, Kind::Number(_)),
+        Role::Label => task == Task::Regress,
+        _ => false,
+    };
+    let mut missing = options.missing.clone();
+    let mut found = Vec::new();
+    for (column, tally) in columns.iter().zip(&survey.tallies).filter(|(column, _)| is_of_numbers(column)) {
+        for Code { value, rows, texts, others: (least, greatest) } in tally.codes() {
+            found.push(format!("{} has {value} in {rows} rows, else {least} to {greatest}", column.column));
+            missing.named.extend(texts);
+        }
+    }
+    let mut seen = HashSet::new();
+    missing.named.retain(|token| seen.insert(token.clone()));
+    (!found.is_empty()).then(|| {
+        let found = listed(found.iter(), CODES_SHOWN);
+        format!("{found}: if such a number stands for a missing value, --missing {missing} says so, of all columns")
+    })
 }
 
 /// What a column's name says of its kind.

@@ -3,6 +3,7 @@
 //! Every count is a sum, a minimum, a maximum or a set over the values, and so the same for any order of the rows. Memory is
 //! bounded by the number of distinct values, of which only hashes are kept, up to a cap.
 
+use super::codes::{Code, Ends};
 use super::date::DateOrder;
 use super::delimited::{Column, Text};
 use super::hash::{self, KeySet};
@@ -14,6 +15,9 @@ use super::written::Written;
 /// Distinct numbers of a column that are counted, in a table of so many columns at most; beyond them there are "many". More
 /// columns share the memory.
 const NUMBERS_MAX: [(usize, usize); 3] = [(64, 1 << 14), (4_096, 1 << 10), (usize::MAX, 64)];
+/// Different numbers, at least, where there are more than are counted.
+const DISTINCT_MANY: u64 = 64;
+
 /// What a field is that is no number in the shortest form.
 enum Other {
     Number(f64),
@@ -70,8 +74,8 @@ impl Plain {
         self.digits += written.digits;
     }
 
-    /// Takes in what numbers are worth, in loops without a branch; NaN is none.
-    fn take_values(&mut self, numbers: &[f64]) {
+    /// Takes in what numbers are worth, in loops without a branch; NaN is none. The least and the greatest of them.
+    fn take_values(&mut self, numbers: &[f64]) -> (f64, f64) {
         let Extent { least, greatest, whole } = extent(numbers);
         (self.least, self.greatest) = (self.least.min(least), self.greatest.max(greatest));
         self.whole += whole;
@@ -80,6 +84,7 @@ impl Plain {
             self.sum_of_hashes =
                 numbers.iter().fold(self.sum_of_hashes, |sum, &number| sum.wrapping_add(hash_of_whole(number)));
         }
+        (least, greatest)
     }
 
     /// Those that this notation reads: all where it has a point for its decimal mark, else those without one.
@@ -107,6 +112,7 @@ pub(super) struct Tally {
     /// What the texts are that are no plain numbers, as of the last [`Tally::settle`].
     pub(super) of_texts: Counts,
     numbers: KeySet,
+    ends: Ends,
     texts: Texts,
     /// Whether the last rows were texts, most of them.
     expects_texts: bool,
@@ -135,6 +141,7 @@ impl Tally {
             not_utf8: 0,
             of_texts: Counts::default(),
             numbers: KeySet::new(numbers_max),
+            ends: Ends::default(),
             texts: Texts::new(),
             expects_texts: false,
         }
@@ -176,7 +183,8 @@ impl Tally {
         self.expects_texts = 2 * (others.len() - more) > rows;
         self.present += self.plain.count - before;
         if self.plain.count > before {
-            self.plain.take_values(numbers);
+            let (least, greatest) = self.plain.take_values(numbers);
+            self.ends.take(numbers, column, least, greatest);
             // Both zeros are one number.
             let keys = numbers.iter().filter(|number| !number.is_nan()).map(|number| (number + 0.0).to_bits());
             self.plain.repeats |= self.numbers.take_all(keys);
@@ -262,6 +270,11 @@ impl Tally {
     /// The texts, by their codes; none where there are too many.
     pub(super) fn known_texts(&self) -> Option<&[String]> {
         self.texts.known()
+    }
+
+    /// Where all values are plain numbers, those that may stand for none.
+    pub(super) fn codes(&self) -> Vec<Code> {
+        if self.is_plain() { self.ends.codes(self.distinct().unwrap_or(DISTINCT_MANY)).collect() } else { Vec::new() }
     }
 
     /// Whether all values so far are plain numbers.
