@@ -51,6 +51,7 @@ mod encoded;
 mod evaluate;
 mod export;
 mod figures;
+mod fitted;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod genuine;

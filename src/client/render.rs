@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::advice::Advice;
 use super::confusion::JobConfusion;
+use super::fitted::fitted;
 use super::live::Live;
 use super::options::{Access, Output, Shown};
 use super::score::{Measure, Score};
@@ -19,6 +20,9 @@ use crate::job::{JobId, JobState, Metrics, NodeTasks, RoundSummary, Specificatio
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
 use crate::wire::text::counted;
+
+/// Who says what goes to stderr.
+const WHO: &str = "client: ";
 
 /// Nodes listed in the table, at most.
 const NODES_SHOWN_MAX: usize = 12;
@@ -76,7 +80,14 @@ impl Renderer {
     pub(super) fn data(&self, report: Option<&Report>, warnings: &[String]) -> Result<(), Failure> {
         match self.output {
             Output::Table => {
-                report.iter().flat_map(|report| report.lines()).for_each(|line| self.say(&line));
+                let lines = report.map(Report::lines).unwrap_or_default();
+                // As narrow as what is said then is anyway, but in the table's columns.
+                let lines = if std::io::stderr().is_terminal() {
+                    fitted(lines, cli::columns().saturating_sub(WHO.len()))
+                } else {
+                    lines
+                };
+                lines.iter().for_each(|line| self.say(line));
                 warnings.iter().for_each(|warning| self.say(warning));
             }
             Output::Quiet => {}
@@ -333,11 +344,13 @@ impl Renderer {
     }
 }
 
-/// A sentence for the person at the terminal, whose lines end between words there.
+/// A sentence for the person at the terminal, whose lines end between words there; where there are several lines, they are as they
+/// should be.
 pub(super) fn say(text: &str) {
-    const WHO: &str = "client: ";
     let mut line = WHO.to_owned();
-    if std::io::stderr().is_terminal() {
+    if text.contains('\n') {
+        line += &text.replace('\n', &format!("\n{:width$}", "", width = WHO.len()));
+    } else if std::io::stderr().is_terminal() {
         cli::wrap(&mut line, WHO.len(), WHO.len(), cli::columns(), text);
     } else {
         line += text;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::fitted::fitted;
 use super::options::Output;
 use super::{plan, reading, render};
 use crate::cli::{self, Exit, Failure};
@@ -20,7 +21,7 @@ pub fn schema(file: &Path, options: &ReadOptions, scaling: Option<Scaling>, outp
     let report = data.report(learned.as_ref().ok().map(|(schema, _)| schema));
     match output {
         Output::Json => render::print_json(&report.to_json())?,
-        Output::Table | Output::Quiet => cli::print(&report.all_lines().join("\n"))?,
+        Output::Table | Output::Quiet => cli::print(&fitted(report.all_lines(), cli::columns()).join("\n"))?,
     }
     match learned {
         Ok((_, warnings)) => {

@@ -95,16 +95,20 @@ impl Report {
     }
 
     fn head(&self) -> String {
-        let refused = if self.refused == 0 { String::new() } else { " without a label".to_owned() };
+        // What is refused ends the reading; rows without a label are dropped, unless that is asked for.
+        let refused = if self.refused == 0 { "refused" } else { "dropped without a label" };
         let separator = match self.separator {
             None => String::new(),
             Some(b'\t') => ", separated by tabs".to_owned(),
             Some(b' ') => ", separated by blanks".to_owned(),
+            Some(b',') => ", separated by commas".to_owned(),
+            Some(b';') => ", separated by semicolons".to_owned(),
+            Some(b'|') => ", separated by bars".to_owned(),
             Some(byte) => format!(", separated by {}", char::from(byte)),
         };
         let header = if self.has_header { "a header" } else { "no header" };
         format!(
-            "{}: {} rows read + {} refused{refused} = {} lines; {header}{separator}",
+            "{}: {} rows read + {} {refused} = {} lines; {header}{separator}",
             self.file,
             self.rows,
             self.refused,
