@@ -37,7 +37,9 @@ pub enum Metric {
 pub enum Quality {
     /// The part of the rows that is predicted wrongly, 0 to 1. It is shown as the part that is not.
     ErrorRate(f64),
-    /// The root of the mean over rows of the squared distance from their targets.
+    /// One less the part that the squared errors are of the targets' squared distances from their own means.
+    R2(f64),
+    /// The root of the mean over rows of the squared distance from their targets, where nothing says how far apart those lie.
     RootMeanSquare(f64),
     /// None of the numbers that say it is there: they may be a newer program's.
     Unknown,
@@ -48,6 +50,7 @@ impl Quality {
     pub fn name(self) -> &'static str {
         match self {
             Quality::ErrorRate(_) => "accuracy",
+            Quality::R2(_) => "r2",
             Quality::RootMeanSquare(_) => "rmse",
             Quality::Unknown => "quality",
         }
@@ -58,6 +61,7 @@ impl fmt::Display for Quality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Quality::ErrorRate(error) => write!(f, "{:.2} %", 100.0 * (1.0 - error)),
+            Quality::R2(share) => write!(f, "{share:.4}"),
             Quality::RootMeanSquare(root) => write!(f, "{root:.5}"),
             Quality::Unknown => f.write_str("-"),
         }
@@ -103,10 +107,13 @@ impl Metrics {
     /// How good a model is for which these were summed over so many rows.
     pub fn quality(&self, rows: u64) -> Quality {
         let rows = rows.max(1) as f64;
-        match (self.get(Metric::Errors), self.get(Metric::SquaredError)) {
-            (Some(errors), _) => Quality::ErrorRate(errors / rows),
-            (None, Some(squared)) => Quality::RootMeanSquare((squared / rows).sqrt()),
-            (None, None) => Quality::Unknown,
+        let squared = self.get(Metric::SquaredTotal).or(self.get(Metric::SquaredError));
+        let variation = self.get(Metric::Variation).filter(|&variation| variation > 0.0);
+        match (self.get(Metric::Errors), squared, variation) {
+            (Some(errors), ..) => Quality::ErrorRate(errors / rows),
+            (None, Some(squared), Some(variation)) => Quality::R2(1.0 - squared / variation),
+            (None, Some(squared), None) => Quality::RootMeanSquare((squared / rows).sqrt()),
+            (None, None, _) => Quality::Unknown,
         }
     }
 
@@ -150,6 +157,9 @@ mod tests {
         assert_eq!(metrics.quality(4).to_string(), "25.00 %");
         let regression = Metrics::default().with(Metric::Loss, 18.0).with(Metric::SquaredError, 36.0);
         assert_eq!((regression.quality(4).name(), regression.quality(4).to_string().as_str()), ("rmse", "3.00000"));
+        let result = regression.with(Metric::SquaredTotal, 32.0);
+        assert_eq!(result.with(Metric::Variation, 64.0).quality(4), Quality::R2(0.5));
+        assert_eq!(result.with(Metric::Variation, 0.0).quality(4).name(), "rmse");
         assert_eq!(Metrics::default().with(Metric::Loss, 1.0).quality(4), Quality::Unknown);
         let mut many = metrics;
         for tag in 3..=METRICS_MAX as u16 {

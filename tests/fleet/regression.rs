@@ -306,7 +306,8 @@ fn whoever_asks_about_a_regression_of_two_targets_is_told_of_its_error_in_deviat
     let watched = Client::start(&coordinator, &["attach", &id]).finish();
     assert_eq!(watched.done()["validation_rmse"], json!(error));
     assert!(watched.events.iter().all(|event| event.get("validation_error").is_none()), "{watched:#?}");
-    assert!(coordinator.status().contains(&format!("rmse {error:.5}")), "{}", coordinator.status());
+    let r2 = watched.done()["validation_r2"].as_f64().unwrap();
+    assert!(coordinator.status().contains(&format!("r2 {r2:.4}")), "{}", coordinator.status());
 
     let directory = tempfile::tempdir().unwrap();
     let out = file_in(&directory, "model");
