@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use log::LevelFilter;
+
 use super::score::Headline;
 use crate::cli::{self, Paint};
 use crate::wire::text::shown;
@@ -60,7 +62,8 @@ impl Live {
         let is_dumb = variable("TERM").is_none_or(|terminal| terminal == "dumb");
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default().to_lowercase();
         Live {
-            is_shown: is_wanted && io::stdout().is_terminal() && !is_dumb,
+            // What is logged between would stand in the middle of the lines, and they in the middle of it.
+            is_shown: is_wanted && io::stdout().is_terminal() && !is_dumb && log::max_level() <= LevelFilter::Error,
             has_blocks: locale.contains("utf-8") || locale.contains("utf8"),
             rounds,
             patience,
