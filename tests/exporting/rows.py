@@ -15,8 +15,6 @@ import onnxruntime
 
 def session_of(path):
     options = onnxruntime.SessionOptions()
-    # The offset of a clock is an initializer that may be overridden, which is warned of.
-    options.log_severity_level = 3
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

@@ -221,9 +221,8 @@ impl<'a> Graph<'a> {
         }
         // In doubles, so that a missing time stays NaN, which equals no day. Floors of quotients are exact: whole seconds of any
         // year that is written in four digits are far apart enough.
-        let [day_seconds, hour_seconds, week, thursday] =
-            [("day", 86_400.0), ("hour", 3_600.0), ("week", 7.0), ("1970-01-01", 3.0)]
-                .map(|(name, value)| self.doubles(name, &[value]));
+        let [day_seconds, week, thursday] =
+            [("day", 86_400.0), ("week", 7.0), ("1970-01-01", 3.0)].map(|(name, value)| self.doubles(name, &[value]));
         let day = self.floor_of_quotient(&clock, &day_seconds);
         let from_monday = self.node("Add", &[&day, &thursday], "days from a Monday");
         let weeks = self.floor_of_quotient(&from_monday, &week);
@@ -235,6 +234,7 @@ impl<'a> Graph<'a> {
         if let Some(scale) = hour {
             let midnight = self.node("Mul", &[&day, &day_seconds], "midnight");
             let of_day = self.node("Sub", &[&clock, &midnight], "seconds of the day");
+            let hour_seconds = self.doubles("hour", &[3_600.0]);
             let hour = self.floor_of_quotient(&of_day, &hour_seconds);
             let scaled = self.standardise(&hour, &[*scale]);
             let (is_missing, nothing) = (self.node("IsNaN", &[input], "is missing"), self.floats("nothing", &[0.0]));
