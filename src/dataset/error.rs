@@ -38,12 +38,12 @@ pub enum Fault {
         /// The system's reason.
         cause: String,
     },
-    /// Another format, which a command converts.
+    /// Another format.
     Foreign {
         /// What it is.
         what: &'static str,
-        /// The command, with FILE for the file's name.
-        command: String,
+        /// What to do: mostly a command that converts it, with FILE for the file's name.
+        cure: String,
     },
     /// An array that cannot be used.
     Array {
@@ -332,7 +332,7 @@ impl fmt::Display for Fault {
             Self::Directory => f.write_str("this is a directory; name a CSV file in it"),
             Self::NoFiles => f.write_str("this directory holds no file whose name begins with neither . nor _; add files of rows"),
             Self::Unreadable { cause } => write!(f, "the file cannot be read: {cause}"),
-            Self::Foreign { what, command } => write!(f, "this is {what}; convert it: {command}"),
+            Self::Foreign { what, cure } => write!(f, "this is {what}; {cure}"),
             Self::Array { cause } => f.write_str(cause),
             Self::Changed => f.write_str("the file changed while it was read; run the command again when it is complete"),
             Self::Empty => f.write_str("the file is empty; a line is the features of a row and, last, the label"),

@@ -250,9 +250,34 @@ const FOREIGN: [(&[u8], &str, &str); 15] = [
     ),
 ];
 
+/// What holds no rows at all, and what to do.
+fn without_rows(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    const NAME_DATA: &str = "it holds no rows: name a data file";
+    let has = |text: &[u8]| head.windows(text.len()).any(|window| window == text);
+    // A header, which is JSON, behind its length.
+    let is_of_tensors = head.get(4..10) == Some(b"\0\0\0\0{\"");
+    match head {
+        [0x7f, b'E', b'L', b'F', ..] => Some(("a program", NAME_DATA)),
+        [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] | [b'G', b'I', b'F', b'8', ..] => {
+            Some(("a picture", "pictures are read as arrays of numbers, IDX's or NumPy's: --data IMAGES,LABELS"))
+        }
+        _ if is_of_tensors && has(b"\"feature_inverse_deviations\"") => {
+            Some(("a model that was saved", "it holds no rows: name a data file; client inspect FILE shows the model"))
+        }
+        _ if is_of_tensors => Some((
+            "a safetensors file",
+            "it holds tensors and says of none that it is rows: save those as NumPy's arrays (--data X.npy,Y.npy)",
+        )),
+        _ => None,
+    }
+}
+
 /// What a file is by its first bytes; a fault where it is not read.
 fn recognise(head: &[u8]) -> Result<Format, Fault> {
-    let foreign = |what, command: &str| Err(Fault::Foreign { what, command: command.to_owned() });
+    let foreign = |what, command: &str| Err(Fault::Foreign { what, cure: format!("convert it: {command}") });
+    if let Some((what, cure)) = without_rows(head) {
+        return Err(Fault::Foreign { what, cure: cure.to_owned() });
+    }
     if let Some((_, what, command)) = FOREIGN.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return foreign(*what, command);
     }
@@ -356,6 +381,11 @@ mod tests {
         assert_eq!(what(b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.csv"), "a zip archive");
         assert_eq!(what(b"\xff\xfe1\0,\x002\0"), "text in UTF-16");
         assert_eq!(what(b"1\0,\x002\0\n\0"), "text in UTF-16");
+        assert_eq!(what(b"\x7fELF\x02\x01"), "a program");
+        assert_eq!(what(b"\x89PNG\r\n\x1a\n"), "a picture");
+        assert_eq!(what(b"\x40\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F32\""), "a safetensors file");
+        let ours = b"\x40\0\0\0\0\0\0\0{\"__metadata__\":{\"feature_inverse_deviations\":\"[1.0]\"";
+        assert_eq!(what(ours), "a model that was saved");
         assert_eq!(what(b"% comment\n@RELATION iris\n@attribute a numeric\n"), "an ARFF file");
         assert_eq!(what(b"{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2"), "JSON");
         assert_eq!(what(b"[\n  {\"a\": 1}\n]"), "JSON");
