@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
 use super::handles::{Client, NodeContext, NodeHandle};
 use super::injected::probability;
+use super::server;
 use super::threads::Threads;
 use crate::config::NodeAddress;
 use crate::disk;
@@ -254,6 +255,7 @@ pub(super) fn cure(error: &DialError, at: &NodeAddress) -> String {
             ErrorCode::Cluster => format!("{error}; start both with the same --cluster"),
             ErrorCode::Version => format!("{error}; put the same version there as here"),
             ErrorCode::Closing => format!("{error}; start it again: {start}"),
+            ErrorCode::Unexpected if server::is_itself(error) => error.to_string(),
             ErrorCode::Unexpected => {
                 format!("{error}; mend the port in the nodes file, or end that program there: {start}")
             }
@@ -294,6 +296,9 @@ mod tests {
         assert!(refusal(ErrorCode::Cluster).contains("--cluster"));
         assert!(refusal(ErrorCode::Version).contains("same version"));
         assert!(refusal(ErrorCode::Unexpected).contains("mend the port in the nodes file"));
+        let error = crate::wire::message::Error::new(ErrorCode::Unexpected, 0, server::ITSELF);
+        let itself = cure(&DialError::Refused { target: "10.0.0.1:5106".to_owned(), error }, &at("10.0.0.1"));
+        assert!(itself.contains("take that line out") && !itself.contains("compute_node"), "{itself}");
         let protocol = |code| {
             let error = crate::wire::message::Error::new(code, 0, "no");
             cure(&DialError::Protocol { target: "10.0.0.1:5106".to_owned(), error }, &at("10.0.0.1"))

@@ -12,6 +12,7 @@ use super::dialling::{Dialling, PollerCommand};
 use super::event::DriverEvent;
 use super::links;
 use super::listing::{Changed, Listing};
+use super::server;
 use super::threads::Threads;
 use crate::config::NodeAddress;
 use crate::engine::NodeKey;
@@ -76,6 +77,8 @@ enum Report {
     Linked(NodeKey),
     /// The dial failed, or the link has ended.
     Down { node: NodeKey, was_linked: bool },
+    /// It is this coordinator that was dialled, and is no node as long as it is listed.
+    Itself(NodeKey),
 }
 
 struct Poller {
@@ -155,6 +158,9 @@ impl Poller {
                 }
                 Err(error) => {
                     log::debug!("node {address} is inactive: {error}");
+                    if server::is_itself(&error) {
+                        let _ = reports.send(Report::Itself(node));
+                    }
                     let _ = dialling.events.send(DriverEvent::DialFailed { node, error });
                     false
                 }
@@ -193,6 +199,7 @@ impl Poller {
                     *backoff = Backoff::default();
                 }
             }
+            Report::Itself(node) => self.obey(PollerCommand::StopDialling(node)),
             Report::Down { node, was_linked } => {
                 if !was_linked {
                     self.dials -= 1;

@@ -16,7 +16,8 @@ use super::status_page;
 use crate::digest::Digest;
 use crate::job::JobId;
 use crate::net::{
-    self, FetchError, Fetched, Fetcher, Greeted, Handler, Identity, Link, Peer, Question, Service, answer_fetch,
+    self, DialError, FetchError, Fetched, Fetcher, Greeted, Handler, Identity, Link, Peer, Question, Service,
+    answer_fetch,
 };
 use crate::store::Store;
 use crate::wire::message::{Describe, Described, Error, Held, Jobs, Ledger, Pong};
@@ -58,6 +59,14 @@ impl Clients {
     }
 }
 
+/// What the coordinator is told that has found itself in its nodes file.
+pub(super) const ITSELF: &str = "this is the coordinator itself, which its own nodes file lists: take that line out";
+
+/// Whether it is itself that the coordinator has dialled.
+pub(super) fn is_itself(error: &DialError) -> bool {
+    matches!(error, DialError::Refused { error, .. } if error.code == ErrorCode::Unexpected && error.text == ITSELF)
+}
+
 impl Service for Clients {
     fn identity(&self) -> Identity {
         self.identity.clone()
@@ -70,6 +79,9 @@ impl Service for Clients {
                 Err(Error::new(ErrorCode::Recovering, MessageType::Hello as u8, text).retryable())
             }
             Role::Client => Ok(()),
+            Role::Coordinator if peer.id == self.identity.id => {
+                Err(Error::new(ErrorCode::Unexpected, MessageType::Hello as u8, ITSELF))
+            }
             role => Err(Error::new(
                 ErrorCode::Unexpected,
                 MessageType::Hello as u8,
