@@ -337,6 +337,8 @@ impl Watching<'_> {
             Some(ErrorCode::NoNodes | ErrorCode::TaskFailed) if !self.is_local => {
                 format!("{error}. To continue: {}", command(Command::RESUME))
             }
+            // What the coordinator keeps ends with this process, as do its nodes.
+            Some(ErrorCode::NoNodes) => "no node of this process works any more: run the command again".to_owned(),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
             _ if has_waited_in_vain && !watch.was_accepted => {
                 format!("{error}, for {} s now (--retry-for)", self.access.retry_for.as_secs())

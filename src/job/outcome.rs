@@ -278,7 +278,7 @@ impl fmt::Display for FailReason {
                  before the job is resumed"
             ),
             Self::TaskFailed { place, reason } => {
-                write!(f, "{place} failed on every node or too often: {reason}; everything is kept for a resumption")
+                write!(f, "{place} failed on every node or too often: {reason}")
             }
             Self::AllSkipped { step, reason } => {
                 write!(f, "every task of round {} was skipped, so there is nothing to merge: {reason}", step + 1)
