@@ -78,22 +78,24 @@ class Watching:
         coordinator does not come back within `retry_for` seconds, ProtocolError, and Interrupted."""
         try:
             while True:
+                others_go_on = is_greeted = False
                 try:
                     with Link(self.address, self.objects or {}, self.cluster) as link:
-                        self._was_there = True
+                        self._was_there = is_greeted = True
                         try:
                             return self._over(link)
                         except Refused as error:
-                            if error.code == "BUSY" and self._others_go_on(link):
-                                self._lost_at = time.monotonic()
+                            others_go_on = error.code == "BUSY" and self._others_go_on(link)
                             raise
                 except GradwireError as error:
-                    self._wait_or_raise(error)
+                    # A coordinator that takes no connection more has room in the end, too.
+                    is_crowded = not is_greeted and isinstance(error, Refused) and error.code == "BUSY"
+                    self._wait_or_raise(error, others_go_on or is_crowded)
         except KeyboardInterrupt:
             text = f"stopped watching job {self.job_id}: it goes on, if all of its data had been sent"
             raise Interrupted(text, self.job_id) from None
 
-    def _wait_or_raise(self, error: GradwireError) -> None:
+    def _wait_or_raise(self, error: GradwireError, others_go_on: bool) -> None:
         if isinstance(error, Refused):
             error.job = self.job_id
         # A name that nobody knows is a slip, rather, where it was never known.
@@ -107,11 +109,15 @@ class Watching:
         if self._lost_at is None:
             self._lost_at, self._wait = now, WAIT_MIN
             log.warning("%s; asking again for %g s", error, self.retry_for)
+        elif others_go_on:
+            self._lost_at = now
         left = self._lost_at + self.retry_for - now
         if left <= 0:
-            what = f"the coordinator did not come back within {self.retry_for:g} s: {error}"
             if not isinstance(error, ConnectionFailed):
                 raise error
+            if self.objects is not None and not self._was_accepted:
+                raise ConnectionFailed(f"{error}, for {self.retry_for:g} s now (retry_for); the job has not been sent") from error
+            what = f"the coordinator did not come back within {self.retry_for:g} s: {error}"
             raise ConnectionFailed(f"{what}. If it still runs, gradwire.attach({self.job_id!r}) watches the job again") from error
         # Those who have lost the same coordinator do not all come back at once.
         time.sleep(min(left, self._wait * (1.0 - 0.5 * random.random())))

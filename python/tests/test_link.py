@@ -313,6 +313,19 @@ class ComingBack(unittest.TestCase):
                 watching(peer, retry_for=5.0).run()
         self.assertEqual(refused.exception.code, "BUSY")
 
+    def test_a_coordinator_that_takes_no_connection_more_is_waited_for_and_that_is_said(self):
+        clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count()), sleep=mock.Mock())
+
+        def crowded(connection):
+            connection.hear()
+            connection.refuse("BUSY", retry=True)
+            connection.hear_to_the_end()
+
+        with self.assertLogs("gradwire", "WARNING") as said, mock.patch.object(coordinator, "time", clock):
+            with Peer(*[crowded] * 20, honest) as peer:
+                self.assertEqual(watching(peer, retry_for=5.0).run().weights, WEIGHTS)
+        self.assertEqual(len(said.output), 1)
+
     def test_a_job_that_is_refused_is_not_asked_again(self):
         for code in ("SPECIFICATION", "CONFLICT", "MEMORY"):
             said = wire.error(code, wire.MESSAGES["SUBMIT"], "no")
@@ -384,11 +397,15 @@ class ComingBack(unittest.TestCase):
             coordinator.Watching(link.Address("nobody.invalid", 1), JOB, VALUES, objects={}, retry_for=3.0).run()
 
     def test_a_coordinator_that_does_not_come_back_is_given_up_with_the_words_for_later(self):
-        with Peer(lambda connection: connection.stream.close()) as peer:
-            pass
-        with self.assertLogs("gradwire", "WARNING"), self.assertRaises(ConnectionFailed) as lost:
-            watching(peer, retry_for=0.05).run()
-        self.assertIn(f"gradwire.attach('{JOB:032x}')", str(lost.exception))
+        def dies(connection):
+            connection.greet()
+            connection.say("ACCEPTED", connection.hear().request, ACCEPTED)
+
+        for script, has_arrived in ((dies, True), (lambda connection: connection.stream.close(), False)):
+            with self.assertLogs("gradwire", "WARNING"), Peer(script) as peer, self.assertRaises(ConnectionFailed) as lost:
+                watching(peer, retry_for=0.3).run()
+            self.assertEqual(f"gradwire.attach('{JOB:032x}')" in str(lost.exception), has_arrived)
+            self.assertEqual("the job has not been sent" in str(lost.exception), not has_arrived)
 
     def test_notes_are_left_away_where_submit_would_be_too_long_with_them(self):
         sizes = []

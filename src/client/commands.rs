@@ -236,6 +236,7 @@ impl Session<'_> {
         let mut has_said = false;
         loop {
             let conversation = Conversation::open(self.access, &nothing, &parts, self.interrupts);
+            let is_crowded = matches!(&conversation, Err(error) if error.is_busy());
             let asked = conversation.map_err(Stop::from).and_then(|conversation| {
                 let answer = question(&conversation)?;
                 Ok((conversation, answer))
@@ -254,6 +255,10 @@ impl Session<'_> {
                 if !retry.retry_for().is_zero() {
                     render::say(&format!("{error} (trying again for {} s)", retry.retry_for().as_secs()));
                 }
+            }
+            if is_crowded {
+                // Whoever has a connection makes room in the end.
+                retry.others_go_on(now);
             }
             let Some(wait) = retry.wait(now, net::random_u64()) else { return Err(error.into()) };
             select! {

@@ -87,10 +87,13 @@ impl Watching<'_> {
             parts: Arc::new(Store::new(u64::MAX)),
         };
         loop {
+            watch.before = 0;
             let conversation = match first.take() {
                 Some(conversation) => Ok(conversation),
                 None => self.open(&watch),
             };
+            // It takes no connection more: whoever has one makes room in the end.
+            let is_crowded = matches!(&conversation, Err(error) if error.is_busy());
             let ended = conversation.and_then(|conversation| {
                 if !std::mem::replace(&mut watch.has_asked, true) {
                     self.renderer.asked(self.access, self.work);
@@ -128,7 +131,7 @@ impl Watching<'_> {
             if is_news || is_full {
                 self.tell_wait(&error, &watch)?;
             }
-            if watch.before > 0 {
+            if watch.before > 0 || is_crowded {
                 watch.retry.others_go_on(now);
             }
             let Some(wait) = watch.retry.wait(now, net::random_u64()) else {
@@ -150,8 +153,11 @@ impl Watching<'_> {
     fn tell_wait(&self, error: &ConnectionError, watch: &WatchState) -> Result<(), Failure> {
         let retry_for = watch.retry.retry_for();
         if error.is_busy() {
-            let before = counted(watch.before as u64, "job");
-            let text = format!("no room at the coordinator yet, {before} under way ({error}); asking again");
+            let before = match watch.before {
+                0 => String::new(),
+                before => format!(", {} under way", counted(before as u64, "job")),
+            };
+            let text = format!("no room at the coordinator yet{before} ({error}); asking again");
             return self.renderer.waits(&text, retry_for);
         }
         if self.submits_again(error) {

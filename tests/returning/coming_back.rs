@@ -199,6 +199,21 @@ fn a_busy_coordinator_is_waited_for_at_the_start_and_on_the_way_back() {
 }
 
 #[test]
+fn a_coordinator_that_takes_no_connection_more_is_waited_for_beyond_patience() {
+    let ended = train(&["--json", "--retry-for", "1"], |script| {
+        // Waits of 0.1 s that double, less up to a half: they are beyond a second before the seventh.
+        (0..7).for_each(|_| script.refuse(ErrorCode::Busy));
+        fail(script.welcome(), error(ErrorCode::NoNodes, "no node is left"));
+    });
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let events = events(&ended);
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["waiting", "failed"], "{ended:?}");
+    let text = events[0]["text"].as_str().unwrap();
+    assert!(text.starts_with("no room at the coordinator yet (") && text.ends_with("); asking again"), "{text}");
+}
+
+#[test]
 fn a_half_sent_job_that_gave_way_to_others_is_sent_again() {
     let gives_way = |mut peer: Peer, retry| {
         let (request, submit) = await_submit(&mut peer);
