@@ -7,9 +7,10 @@ use super::codes::Code;
 use super::error::Fault;
 use super::kinds::{self, Decimals, Decision, Kind, Said};
 use super::options::{Decimal, ReadOptions, Task};
-use super::place::{Column, listed};
+use super::place::{Column, Quoted, listed};
 use super::survey::Survey;
 use super::tally::Tally;
+use super::target::alike;
 use super::value::NumberForm;
 
 /// Different whole numbers that are classes, at most.
@@ -17,6 +18,8 @@ const CLASSES_OF_NUMBERS_MAX: u64 = 32;
 /// Names under which a label is often found.
 const NAMES_OF_LABELS: [&str; 6] = ["label", "class", "target", "y", "species", "outcome"];
 
+/// Groups of categories that differ only in case or spaces that a sentence names.
+const ALIKE_SHOWN: usize = 4;
 /// Columns with numbers that may stand for no value that a sentence names.
 const CODES_SHOWN: usize = 4;
 
@@ -199,12 +202,30 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
             }
         }
     }
+    hints.extend(alike_categories(&columns, survey));
     hints.extend(stand_for_none(&columns, survey, options, task));
     let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, hints };
     if roles.labels.len() > 1 && task == Task::Classify {
         return Err(Fault::SeveralLabels);
     }
     Ok(roles)
+}
+
+/// Categories of a column that may be meant for one. Single letters in two cases are two codes, rather.
+fn alike_categories(columns: &[PlannedColumn], survey: &Survey) -> Option<String> {
+    let is_of_names = |column: &PlannedColumn| column.role == Role::Feature && column.kind == Kind::Category;
+    let mut found = Vec::new();
+    for (column, tally) in columns.iter().zip(&survey.tallies).filter(|(column, _)| is_of_names(column)) {
+        let words = tally.known_texts().unwrap_or_default().iter().filter(|text| text.chars().nth(1).is_some());
+        found.extend(alike(words).iter().map(|texts| {
+            let texts: Vec<String> = texts.iter().map(|text| Quoted(text).to_string()).collect();
+            format!("{} of {}", texts.join(" and "), column.column)
+        }));
+    }
+    (!found.is_empty()).then(|| {
+        let found = listed(found.iter(), ALIKE_SHOWN);
+        format!("categories that differ only in case or spaces are different ones: {found}; write them alike where they are one")
+    })
 }
 
 /// Columns with numbers that may stand for no value, and how to say so.

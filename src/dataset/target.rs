@@ -121,19 +121,24 @@ impl Classes {
     }
 }
 
+/// Different texts that differ only in case or spaces, those that are alike together.
+pub(super) fn alike<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<BTreeSet<String>> {
+    let mut alike: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for text in texts {
+        let folded = text.to_lowercase().split_whitespace().collect::<String>();
+        alike.entry(folded).or_default().insert(text.clone());
+    }
+    alike.into_values().filter(|texts| texts.len() > 1).collect()
+}
+
 /// Labels that are one class in several forms, and classes whose labels differ only in case or spaces.
 fn warnings(spellings: &[BTreeSet<String>]) -> Vec<String> {
     let quoted =
         |texts: &BTreeSet<String>| texts.iter().map(|text| Quoted(text).to_string()).collect::<Vec<_>>().join(" and ");
     let merged: Vec<String> = spellings.iter().filter(|texts| texts.len() > 1).map(quoted).collect();
-    let mut alike: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for text in spellings.iter().flatten() {
-        let folded = text.to_lowercase().split_whitespace().collect::<String>();
-        alike.entry(folded).or_default().insert(text.clone());
-    }
     let is_one_class = |texts: &BTreeSet<String>| spellings.iter().any(|class| texts.is_subset(class));
-    let alike: Vec<String> =
-        alike.values().filter(|texts| texts.len() > 1 && !is_one_class(texts)).map(quoted).collect();
+    let alike = alike(spellings.iter().flatten());
+    let alike: Vec<String> = alike.iter().filter(|texts| !is_one_class(texts)).map(quoted).collect();
     let mut warnings = Vec::new();
     if !merged.is_empty() {
         warnings.push(format!("labels that are the same number are one class: {}", listed(merged.iter(), SHOWN_MAX)));

@@ -468,7 +468,11 @@ fn labels_apart(path: &Path) -> Result<Array, Fault> {
         Format::Npy => Array::from_npy(&mut input),
         Format::Idx => Array::from_idx(&mut input),
         Format::Delimited | Format::Npz => {
-            Err(Fault::Array { cause: format!("{} is no array: IDX and .npy are", path.display()) })
+            let cause = format!(
+                "{} is no array of labels, as IDX and .npy are; of files of rows one is read at a time: name it alone",
+                path.display()
+            );
+            Err(Fault::Array { cause })
         }
     }
 }

@@ -222,3 +222,20 @@ fn texts_behind_numbers_are_told_of_where_they_are_many() {
         assert!(!told.contains("behind numbers"), "{told}");
     }
 }
+
+#[test]
+fn categories_that_may_be_one_and_numbers_that_may_be_none_are_named_with_the_cure() {
+    let towns = ["Ulm", "ulm", "Bonn", "Bonn "];
+    let rain = |row: usize| if row.is_multiple_of(10) { "-999.0".to_owned() } else { format!("{}.5", row % 7) };
+    let csv = table("town,grade,rain", 60, |row| format!("{},{},{}", towns[row % 4], ["a", "A"][row % 2], rain(row)));
+    let said = |options: &ReadOptions| read(&csv, options).unwrap().report(None).all_lines().join("\n");
+    let told = said(&ReadOptions::default());
+    let alike = "categories that differ only in case or spaces are different ones: \"Ulm\" and \"ulm\" of column 1 (\"town\"); write them \
+                 alike where they are one";
+    assert!(told.lines().any(|line| line == alike), "{told}");
+    let code = "column 3 (\"rain\") has -999 in 6 rows, else 0.5 to 6.5: if such a number stands for a missing value, --missing \
+                default,-999.0 says so, of all columns";
+    assert!(told.lines().any(|line| line == code), "{told}");
+    let missing = "default,-999.0".parse().unwrap();
+    assert!(!said(&ReadOptions { missing, ..ReadOptions::default() }).contains("stands for a missing value"));
+}
