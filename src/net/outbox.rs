@@ -79,6 +79,8 @@ impl Outbox {
         if waiting.frames.len() >= FRAMES_MAX {
             return Err(NotTaken::Full);
         }
+        // What leaves in one row is counted as one frame below.
+        counters::count(&counters.frames_sent, frames.len().saturating_sub(1));
         let frame = in_one_row(frames);
         let is_small = frame.frame_bytes() <= AT_ONCE_BYTES_MAX;
         let left = if is_small && waiting.frames.is_empty() && !waiting.is_writing {
@@ -236,7 +238,6 @@ fn own_bytes<'a>(frames: impl IntoIterator<Item = &'a Encoded>) -> usize {
     frames.into_iter().map(|frame| frame.head.len()).sum()
 }
 
-/// A frame whose bytes lie behind each other.
 /// These frames, sealed in this order, one behind the other.
 fn in_one_row(frames: Vec<Draft>) -> Encoded {
     let mut row = Encoded { head: Vec::new(), tail: None };
@@ -253,6 +254,7 @@ fn in_one_row(frames: Vec<Draft>) -> Encoded {
     row
 }
 
+/// A frame whose bytes lie behind each other.
 fn in_one_piece(frame: Encoded) -> Encoded {
     let Encoded { mut head, tail } = frame;
     if let Some(tail) = tail {
@@ -420,6 +422,18 @@ mod tests {
         });
         when_empty(3);
         assert!(told.try_recv().is_err(), "nothing is sent any more");
+    }
+
+    #[test]
+    fn frames_that_leave_together_are_whole_in_their_order_and_counted_singly() {
+        let (mut reading, writing) = ends();
+        let (outbox, counters) = (Outbox::default(), Counters::default());
+        let expected = [large().seal(1, false).to_bytes(), Message::from(Ping).seal(3, false).to_bytes()].concat();
+        outbox.put(vec![large().draft(1, false), Message::from(Ping).draft(3, false)], &writing, &counters).unwrap();
+        let mut bytes = vec![0; expected.len()];
+        reading.read_exact(&mut bytes).unwrap();
+        assert!(bytes == expected);
+        assert_eq!(counters.frames_sent.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -282,25 +282,27 @@ impl Driver {
                 RowsSource::Blocks { epoch, ranges: ranges.into_iter().map(shipped).collect() }
             }
         };
-        let weights = job.base.as_ref().filter(|weights| weights.digest == base);
-        if let Some(weights) = weights
-            && weights.bytes.len() <= node.linked.link.peer().piece_bytes_max()
-            && !node.pushed.contains(&base)
-        {
-            // Small weights go ahead of the first task of a round, to save the node a question.
-            let object_bytes = weights.bytes.len() as u64;
-            if let Some(bytes) = SharedBytes::new(weights.bytes.clone(), 0..weights.bytes.len()) {
-                let piece = SharedPiece { digest: &base, object_bytes, offset: 0, bytes };
-                let _ = node.linked.link.put(&piece, NodeContext::Put);
-                node.pushed.push_front(base);
-                node.pushed.truncate(self.pushed_max);
-            }
-        }
+        // Small weights go ahead of the first task of a round, to save the node a question.
+        let weights = job.base.as_ref().filter(|weights| {
+            let is_small = weights.bytes.len() <= node.linked.link.peer().piece_bytes_max();
+            weights.digest == base && is_small && !node.pushed.contains(&base)
+        });
+        let bytes = weights.and_then(|weights| SharedBytes::new(weights.bytes.clone(), 0..weights.bytes.len()));
         let is_specified = Weak::as_ptr(&node.specified) == Arc::as_ptr(&job.specification);
         let training = (!is_specified).then(|| job.specification.training.clone());
-        let train = Train { name: attempt, may_reject, base, rows, training };
+        let train = Train { name: attempt, may_reject, base, rows, training }.into();
         let context = NodeContext::Train { attempt, network: job.network.clone(), is_sum };
-        match node.linked.link.request(&train.into(), context) {
+        let sent = match bytes {
+            Some(bytes) => {
+                node.pushed.push_front(base);
+                node.pushed.truncate(self.pushed_max);
+                let object_bytes = bytes.as_slice().len() as u64;
+                let piece = SharedPiece { digest: &base, object_bytes, offset: 0, bytes };
+                node.linked.link.put_before(&piece, NodeContext::Put, &train, context)
+            }
+            None => node.linked.link.request(&train, context),
+        };
+        match sent {
             Ok(request) => {
                 node.specified = Arc::downgrade(&job.specification);
                 node.out.insert(attempt, Out { request, asked: now() });
