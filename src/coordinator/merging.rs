@@ -1,9 +1,11 @@
 //! A job's step in the making: what its updates or gradients come to, by the job's merge and its outer optimiser. Owns which merge
-//! keeps what, and how the two meet; does not know threads, nodes or when a step is done.
+//! keeps what, and how the two meet; does not know nodes or when a step is done.
 
 use std::io;
 use std::num::NonZeroU64;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::{self, Builder};
 
 use super::collected::{Collected, Lost, Reading, Storage};
 use super::update::UpdateBytes;
@@ -195,15 +197,16 @@ impl Merging {
             }
             let Gradients { sum, reduction, .. } = gradients;
             let outer = self.remembered.take().unwrap_or_else(|| object::outer_digest(state));
-            let told = StepSum { digest: object::sum_digest(&self.network, sum), loss: sum.loss(), outer };
             // Neither the sum's object nor its gradient is ever there as a whole: each would be as large as the weights or twice.
             let read = |start: usize, out: &mut [LittleEndianF32]| sum.gradient_from(start, rows, *reduction, out);
-            let (kernel, outer) = (self.kernel, &self.outer);
-            match is_median {
-                true => state.step_by_gradient(kernel, outer, rate, &self.update, values, take),
-                false => state.step_by_parts(kernel, outer, rate, &read, values, take),
-            }
-            .map_err(FinishError::Merge)?;
+            let (kernel, outer_optimiser, network) = (self.kernel, &self.outer, &self.network);
+            let name = || object::sum_digest(network, sum);
+            let (digest, moved) = beside(values.len() >= NAMED_BESIDE, name, || match is_median {
+                true => state.step_by_gradient(kernel, outer_optimiser, rate, &self.update, values, take),
+                false => state.step_by_parts(kernel, outer_optimiser, rate, &read, values, take),
+            });
+            moved.map_err(FinishError::Merge)?;
+            let told = StepSum { digest, loss: sum.loss(), outer };
             sum.reset(values.len());
             return Ok(Some(told));
         }
@@ -257,6 +260,24 @@ impl Gradients {
         collected.clear();
         if lost.is_empty() { Ok(()) } else { Err(FinishError::Lost(lost)) }
     }
+}
+
+/// Parameters from which on a sum gets its name while the optimiser moves the weights: every node waits for both, so that a core is
+/// free, and each takes longer than a thread's start.
+const NAMED_BESIDE: usize = 1 << 17;
+
+/// Does both, at the same time where that is worth it.
+fn beside<A: Send, B>(takes_long: bool, one: impl Fn() -> A + Sync, other: impl FnOnce() -> B) -> (A, B) {
+    if !takes_long {
+        return (one(), other());
+    }
+    thread::scope(|scope| {
+        let began = Builder::new().name("name".to_owned()).spawn_scoped(scope, &one);
+        let others = other();
+        // Where no thread is to be had it comes after the other.
+        let ones = began.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (ones.unwrap_or_else(|_| one()), others)
+    })
 }
 
 /// Adds the sum of so many blocks.
