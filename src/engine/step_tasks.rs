@@ -149,6 +149,11 @@ impl StepTasks {
         self.alone.iter().take(count).map(|&(_, shard)| shard).collect()
     }
 
+    /// Tasks with one attempt out.
+    pub(super) fn count_alone(&self) -> usize {
+        self.alone.len()
+    }
+
     /// Units merged or skipped.
     pub(super) fn units_settled(&self) -> u32 {
         let is_done = |task: &&Task| matches!(task.state, TaskState::Merged(_) | TaskState::Skipped);

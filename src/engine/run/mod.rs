@@ -108,6 +108,8 @@ pub(in crate::engine) struct Run {
     is_room_told: bool,
     /// Rounds that may be merged but not validated: each keeps a model in the caller's memory.
     unvalidated_max: usize,
+    /// When many tasks were last looked through for slow ones.
+    copies_looked_for: Time,
     deadline: Option<Time>,
 }
 
@@ -194,6 +196,7 @@ impl Run {
             to_validate: None,
             none_eligible_told: false,
             is_room_told: false,
+            copies_looked_for: Time(0),
             deadline: None,
         }
     }

@@ -16,6 +16,11 @@ use crate::engine::step_tasks::{Live, StepTasks};
 
 /// Slow tasks that are looked at in one go, the slowest first: a queue of thousands must not be walked at every event.
 const COPIES_AT_ONCE_MAX: usize = 64;
+/// So few are looked at whenever anything happens. A look at more takes longer than all else that is decided, and one in so long is
+/// enough: no task is late before it has been out for twenty times that.
+const COPIES_AT_EACH_EVENT: usize = 8;
+const COPIES_LOOK_EVERY_US: u64 = 1_000;
+
 /// How a task is sent.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Terms {
@@ -131,11 +136,19 @@ impl Run {
         // Whoever makes a copy may have to be sent the rows first.
         let fetch_us =
             if self.shares.is_sticky() { self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64) } else { 0.0 };
-        let oldest = tasks.alone(COPIES_AT_ONCE_MAX);
-        if !oldest.is_empty() {
+        let count = tasks.count_alone();
+        if count > 0 {
             self.wake_at_offers(cx);
         }
-        for shard in oldest {
+        if count > COPIES_AT_EACH_EVENT && self.view(cx).0.has_idle() {
+            let next = self.copies_looked_for.after_us(COPIES_LOOK_EVERY_US);
+            if cx.now < next {
+                return self.wake_at(next);
+            }
+            self.copies_looked_for = cx.now;
+        }
+        let Stage::Training { tasks, .. } = &self.stage else { return };
+        for shard in tasks.alone(COPIES_AT_ONCE_MAX) {
             if !self.view(cx).0.has_idle() {
                 return;
             }

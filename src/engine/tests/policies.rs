@@ -299,6 +299,24 @@ fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_lose
 }
 
 #[test]
+fn of_many_tasks_that_are_out_the_slow_ones_are_copied_within_a_millisecond_whatever_happens() {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    (1..=20).for_each(|number| drop(harness.join(number)));
+    let tasks = harness.start(JOB, &specification(20, 1));
+    harness.now = harness.now.after_us(100_000);
+    tasks[..10].iter().for_each(|task| drop(harness.finish(task)));
+    assert_eq!(sent(&harness.pass_ms(49)), []);
+    // They are looked at before they are slow, and not again when they come to be.
+    harness.now = harness.now.after_us(500);
+    let told = Event::LoadReported { link: LinkKey(1), running: 0, waiting: 0 };
+    assert_eq!(sent(&harness.tell(told.clone())), []);
+    harness.now = harness.now.after_us(900);
+    assert_eq!(sent(&harness.tell(told)), []);
+    let copies = sent(&harness.pass_ms(1));
+    assert_eq!(copies.len(), 10, "{copies:?}");
+}
+
+#[test]
 fn a_node_that_copies_have_overtaken_is_known_to_be_slow() {
     let mut harness = Harness::new(Policy::LoadBalancing);
     (1..=4).for_each(|number| drop(harness.join(number)));
