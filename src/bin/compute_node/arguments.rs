@@ -63,7 +63,7 @@ const OPTIONS: [[&str; 3]; 13] = [
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Asked {
-    Node(Settings),
+    Node(Box<Settings>),
     /// To print this, and no more.
     Text(String),
 }
@@ -127,7 +127,7 @@ pub fn read(mut parser: Parser, of_environment: impl Fn(&str) -> Option<OsString
     }
     match POSITIONALS.get(values) {
         Some([missing, _]) => Err(format!("<{missing}> is missing in {USAGE}")),
-        None => Ok(Asked::Node(node)),
+        None => Ok(Asked::Node(Box::new(node))),
     }
 }
 
@@ -213,7 +213,7 @@ mod tests {
 
     fn node(line: &[&str]) -> Settings {
         match read(Parser::from_args(line), |_| None) {
-            Ok(Asked::Node(node)) => node,
+            Ok(Asked::Node(node)) => *node,
             other => panic!("{line:?}: {other:?}"),
         }
     }
