@@ -2,10 +2,10 @@
 //! merging; how long a new client waits for its first; what the coordinator takes of memory for it; and which part of a job
 //! with much to train is training.
 //!
-//! `cargo bench --bench rounds [-- NAME]`: small, first, large, memory or large-profile; without a name all of them, some
+//! `cargo bench --bench rounds [-- NAME]`: small, first, large, memory, large-profile or steps; without a name all of them, some
 //! minutes. Every program of a fleet runs on one core, the last that this process may use: the sum of what all of them
-//! spend. In large-profile the node has another to itself. No divan here: it times a function that it calls again and
-//! again, and these figures are what a fleet of programs tells of a job.
+//! spend. In large-profile the node has another to itself, and in steps all of them have both. No divan here: it times a
+//! function that it calls again and again, and these figures are what a fleet of programs tells of a job.
 
 mod common;
 
@@ -14,12 +14,21 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use common::clients::{Client, Finished};
+use common::processes::{cores, pin_to};
 use common::servers::{Coordinator, nodes};
+use gradwire::model::train::Unwatched;
+use gradwire::model::{ARITHMETIC, BatchSize, Kernel, Network, Recipe, Rows, Trainer, Training, initialise};
 
 /// Measures, and says what. Besides the core that all programs run on there may be another.
 type Measure = fn(Option<usize>) -> std::io::Result<()>;
-const ALL: [(&str, Measure); 5] =
-    [("small", small), ("first", first), ("large", large), ("memory", memory), ("large-profile", large_profile)];
+const ALL: [(&str, Measure); 6] = [
+    ("small", small),
+    ("first", first),
+    ("large", large),
+    ("memory", memory),
+    ("large-profile", large_profile),
+    ("steps", steps),
+];
 
 fn main() -> ExitCode {
     let cores = common::processes::cores();
@@ -84,6 +93,8 @@ fn round_ms(finished: &Finished) -> f64 {
 /// Two hidden layers of so many neurons make 10,004,509 parameters with the idle job's rows, and 30,008,424.
 const LARGE: u64 = 3155;
 const LARGER: u64 = 5470;
+/// Rows of a step of merged gradients: sixteen blocks.
+const STEP_ROWS: usize = 2_048;
 
 fn parameters(width: u64) -> u64 {
     10 * width + width * width + 4 * width + 2 * width + 4
@@ -149,7 +160,31 @@ fn memory(_: Option<usize>) -> std::io::Result<()> {
         });
         say(&what, &got, "goal 5.5 times the weights")?;
     }
-    Ok(())
+    [1, 4, 16].into_iter().try_for_each(memory_of_steps)
+}
+
+/// The same of merged gradients and Adam, whatever steps are cut into; and what a node takes.
+fn memory_of_steps(tasks: usize) -> std::io::Result<()> {
+    let nodes = nodes(2, "0", &["--cache", "64", "--workers", "1"]);
+    let coordinator = Coordinator::of("2", &nodes, &[]);
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("rows.csv");
+    let features = |row: usize| (0..10).map(|column| ((row * 7 + column) % 5).to_string() + ",").collect::<String>();
+    let rows: String = (0..STEP_ROWS + 8).map(|row| format!("{}class-{}\n", features(row), row % 4)).collect();
+    std::fs::write(&path, rows)?;
+    let (path, tasks, batch) = (path.to_string_lossy().into_owned(), tasks.to_string(), STEP_ROWS.to_string());
+    let (hidden, parameters) = (format!("{LARGE},{LARGE}"), parameters(LARGE));
+    let data = ["--data", &path, "--validate-split", "last:8", "--test", "none"];
+    let job = ["--hidden", &hidden, "--rounds", "2", "--batch", &batch, "--tasks-per-step", &tasks];
+    Client::start(&coordinator, &[&data[..], &job].concat()).finish().done();
+    let of_weights = |kib: Option<u64>| {
+        kib.map_or("unknown".to_owned(), |kib| format!("{:.2} x", kib as f64 * 256.0 / parameters as f64))
+    };
+    let what = format!("{parameters} parameters, steps of gradients, tasks a step: {tasks}");
+    let peak = of_weights(coordinator.peak_memory_kib());
+    say(&format!("the coordinator's peak, {what}"), &peak, "goal 7.5 times the weights")?;
+    let most = nodes.iter().filter_map(|node| node.peak_memory_kib()).max();
+    say(&format!("a node's peak, {what}"), &of_weights(most), "")
 }
 
 /// Where the time of a job goes that has one node with a core of its own, and four shards for it: what is not training is
@@ -184,6 +219,56 @@ fn large_profile(other_core: Option<usize>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Steps of merged gradients of a large network, on two nodes of one worker each, beside one core that trains alone: without
+/// network, and without exact sums.
+fn steps(other_core: Option<usize>) -> std::io::Result<()> {
+    const ROWS: usize = 16_384;
+    let all: Vec<usize> = other_core.into_iter().chain(cores().last().copied()).collect();
+    // What is started from here on may use both cores.
+    let is_free = pin_to(std::process::id(), &all);
+    let fleet = nodes(2, "0", &["--workers", "1"]);
+    let coordinator = Coordinator::of("2", &fleet, &[]);
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("rows.csv");
+    write_digits(&path, ROWS + 64)?;
+    let path = path.to_string_lossy().into_owned();
+    let alone = rows_a_second_alone(8_192);
+    say("784-512-512-10, one core alone, batches of 8,192", &format!("{alone:.0} rows/s"), "")?;
+    for (batch, rounds) in [("1024", "10"), ("8192", "10")] {
+        let data = ["--data", &path, "--validate-split", "last:64", "--test", "none", "--shards", "4"];
+        let job = ["--hidden", "512,512", "--batch", batch, "--rounds", rounds];
+        let finished = Client::start(&coordinator, &[&data[..], &job].concat()).finish();
+        let rows_a_second = ROWS as f64 / round_ms(&finished) * 1e3;
+        let what = format!("784-512-512-10, two nodes, merged steps of {batch} rows");
+        let word = match (batch, rows_a_second / alone) {
+            ("8192", ratio) if is_free => format!("{ratio:.2} times the core, at least 1.5"),
+            (_, ratio) => format!("{ratio:.2} times the core"),
+        };
+        say(&what, &format!("{rows_a_second:.0} rows/s"), &word)?;
+    }
+    common::processes::pin_this_thread();
+    Ok(())
+}
+
+/// What one core trains of the large network's rows, the best of some batches.
+fn rows_a_second_alone(batch: u32) -> f64 {
+    let network = Network::new(784, &[512, 512], 10).expect("a network within the limits");
+    let values: Vec<f32> = (0..batch * 784).map(|i| (f64::from(i) * 0.7).sin() as f32).collect();
+    let labels: Vec<u32> = (0..batch).map(|row| row % 10).collect();
+    let rows = Rows::labelled(784, values, labels, 10).expect("rows as they should be");
+    let base = initialise(&network, Recipe::DEFAULT.initialisation, 1);
+    let batch_rows = BatchSize::Rows(batch.try_into().expect("rows"));
+    let recipe = Recipe { batch: batch_rows, epochs: 1, ..Recipe::DEFAULT };
+    let training = Training { arithmetic: ARITHMETIC, network, recipe, seed: 1, class_weights: Vec::new() };
+    let mut trainer = Trainer::new(Kernel::best());
+    let mut took = || {
+        let start = Instant::now();
+        trainer.train(&training, 0, 0, &base, &rows, &mut Unwatched).expect("a task that can be trained");
+        start.elapsed().as_secs_f64()
+    };
+    f64::from(batch) / (0..5).map(|_| took()).fold(f64::INFINITY, f64::min)
 }
 
 /// Rows like those of written digits: 784 features from 0 to 255, most of them 0, and ten classes.

@@ -42,7 +42,13 @@ pub fn processor_time(pid: u32) -> io::Result<Duration> {
 
 /// Puts all threads of a process on one core, where that can be done.
 pub fn pin(pid: u32, core: usize) -> bool {
-    taskset("-apc", &core.to_string(), &pid.to_string())
+    pin_to(pid, &[core])
+}
+
+/// Lets all threads of a process run on these cores and no others, where that can be done.
+pub fn pin_to(pid: u32, cores: &[usize]) -> bool {
+    let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
+    taskset("-apc", &cores.join(","), &pid.to_string())
 }
 
 /// Puts this thread, and all threads and programs that it starts from now on, on the last core that it may use. Says so
