@@ -4,6 +4,7 @@ mod failures;
 mod gradients;
 mod homes;
 mod memory;
+mod placement;
 mod policies;
 mod queue;
 mod restoring;
@@ -48,6 +49,8 @@ struct Harness {
     now: Time,
     /// What came of a job is tried on its rows as soon as the engine wants it.
     tests_at_once: bool,
+    /// What nodes that join keep of data.
+    cache_bytes: Option<u64>,
 }
 
 impl Harness {
@@ -60,7 +63,8 @@ impl Harness {
     fn sharing(policy: Policy, jobs_at_once: usize) -> Harness {
         let revival_waits = [1, 2, 4].map(Duration::from_secs).to_vec();
         let settings = Settings { jobs_at_once, revival_waits, queued_max: 16, ..Settings::new(policy) };
-        Harness { engine: Engine::new(settings, 1), now: Time(1_000_000), tests_at_once: true }
+        let engine = Engine::new(settings, 1);
+        Harness { engine, now: Time(1_000_000), tests_at_once: true, cache_bytes: None }
     }
 
     fn tell(&mut self, event: Event) -> Vec<Action> {
@@ -118,7 +122,7 @@ impl Harness {
             arithmetics: arithmetics.to_vec(),
             doubts,
             workers,
-            cache_bytes: None,
+            cache_bytes: self.cache_bytes,
             memory_bytes: None,
         };
         self.tell(Event::LinkUp { node: NodeKey(number), link: LinkKey(link), info })

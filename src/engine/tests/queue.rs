@@ -52,7 +52,8 @@ fn the_data_is_asked_for_again_when_a_client_attaches_before_it_is_complete() {
 #[test]
 fn sixteen_jobs_may_wait_and_the_next_is_turned_away() {
     let settings = Settings { jobs_at_once: 1, queued_max: 16, ..Settings::new(Policy::Random) };
-    let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0), tests_at_once: true };
+    let mut harness =
+        Harness { engine: Engine::new(settings, 1), now: Time(0), tests_at_once: true, cache_bytes: None };
     harness.start(JobId(0), &specification(1, 1));
     for job in 1..=16 {
         let position = job as u32;
@@ -67,7 +68,8 @@ fn sixteen_jobs_may_wait_and_the_next_is_turned_away() {
 #[test]
 fn jobs_whose_data_never_comes_take_no_place_in_the_queue() {
     let settings = Settings { jobs_at_once: 1, queued_max: 1, ..Settings::new(Policy::Random) };
-    let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0), tests_at_once: true };
+    let mut harness =
+        Harness { engine: Engine::new(settings, 1), now: Time(0), tests_at_once: true, cache_bytes: None };
     for job in 1..=100 {
         let position = job as u32 - 1;
         assert_eq!(admission(&harness.submit(JobId(job), &specification(1, 1))), Admission::Admitted { position });
@@ -144,8 +146,12 @@ fn a_running_job_that_is_cancelled_takes_its_tasks_back_and_lets_the_next_one_ru
 #[test]
 fn the_same_seed_and_events_give_the_same_actions() {
     let life = |seed| {
-        let mut harness =
-            Harness { engine: Engine::new(Settings::new(Policy::Random), seed), now: Time(0), tests_at_once: true };
+        let mut harness = Harness {
+            engine: Engine::new(Settings::new(Policy::Random), seed),
+            now: Time(0),
+            tests_at_once: true,
+            cache_bytes: None,
+        };
         (1..=5).for_each(|number| drop(harness.join(number)));
         harness.start(JOB, &specification(30, 1))
     };

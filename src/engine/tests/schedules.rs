@@ -44,8 +44,10 @@ pub(super) struct Player {
     link: LinkKey,
     /// What a row takes.
     us_per_row: f64,
-    /// Tasks with their rows, the first of which is being trained.
-    tasks: VecDeque<(Attempt, u32)>,
+    /// Tasks with their rows, the first of which is being trained, and what the ways of shards take that it has not.
+    tasks: VecDeque<(Attempt, u32, u64)>,
+    /// Shards that it has, the one used last at the end.
+    kept: VecDeque<u32>,
     /// Changes with what is being trained.
     life: u32,
     is_stopped: bool,
@@ -76,11 +78,16 @@ pub(super) struct World {
     pub(super) done: BTreeMap<JobId, Time>,
     /// What other jobs' rows take longer than those of the first.
     pub(super) slowness: BTreeMap<JobId, f64>,
+    /// How many shards nodes keep, and what one takes on its way, where it takes time.
+    pub(super) kept_max: usize,
+    pub(super) way_us: u64,
+    /// Of each shard that has travelled, the step for which it has.
+    pub(super) travelled: Vec<u64>,
 }
 
 impl World {
     /// A fleet of nodes that take so long for a row.
-    fn new(us_per_row: &[f64]) -> World {
+    pub(super) fn new(us_per_row: &[f64]) -> World {
         World::of(Harness::new(Policy::LoadBalancing), us_per_row)
     }
 
@@ -91,6 +98,7 @@ impl World {
                 link: LinkKey(place as u64),
                 us_per_row,
                 tasks: VecDeque::new(),
+                kept: VecDeque::new(),
                 life: 0,
                 is_stopped: false,
                 stops: 0,
@@ -112,16 +120,24 @@ impl World {
             ends: BTreeMap::new(),
             done: BTreeMap::new(),
             slowness: BTreeMap::new(),
+            kept_max: usize::MAX,
+            way_us: 0,
+            travelled: Vec::new(),
         }
     }
 
     /// What each step of a job takes.
     fn steps_of(mut self, specification: &Specification) -> Vec<u64> {
+        self.live(specification);
+        self.steps_us
+    }
+
+    /// Does a job.
+    pub(super) fn live(&mut self, specification: &Specification) {
         self.began = self.harness.now;
         self.step_begins();
         self.submit(JOB, specification);
         self.live_until(|world| world.done.contains_key(&JOB));
-        self.steps_us
     }
 
     /// A job comes, and its data with it.
@@ -211,15 +227,31 @@ impl World {
     }
 
     fn dispatched(&mut self, link: LinkKey, attempt: Attempt, rows: &TaskRows) {
-        let rows = match rows {
-            TaskRows::Shard(_) => ROWS,
-            TaskRows::Blocks { ranges, .. } => BLOCK_ROWS * ranges.iter().map(|range| range.count).sum::<u32>(),
+        let (rows, shards) = match rows {
+            TaskRows::Shard(shard) => (ROWS, vec![*shard]),
+            TaskRows::Blocks { ranges, .. } => {
+                let blocks: u32 = ranges.iter().map(|range| range.count).sum();
+                (BLOCK_ROWS * blocks, ranges.iter().map(|range| range.shard).collect())
+            }
         };
         let Some(node) = self.player(link) else { return };
-        self.players[node].tasks.push_back((attempt, rows));
+        let ways_us = self.sent(node, &shards, attempt.task.step);
+        self.players[node].tasks.push_back((attempt, rows, ways_us));
         if self.players[node].tasks.len() == 1 {
             self.begins(node, WAY_US);
         }
+    }
+
+    /// A node is sent those of these shards that it has not, and lets go of those that it used longest ago; what their ways take.
+    fn sent(&mut self, node: usize, shards: &[u32], step: u64) -> u64 {
+        let kept = &mut self.players[node].kept;
+        let (here, missing): (Vec<u32>, Vec<u32>) = shards.iter().partition(|shard| kept.contains(shard));
+        // Those that are there are looked up first.
+        kept.retain(|shard| !here.contains(shard));
+        kept.extend(here.iter().chain(&missing));
+        kept.drain(..kept.len().saturating_sub(self.kept_max));
+        self.travelled.extend(missing.iter().map(|_| step));
+        self.way_us * missing.len() as u64
     }
 
     /// A node begins with its first task.
@@ -227,10 +259,10 @@ impl World {
         let player = &mut self.players[node];
         player.life += 1;
         let life = player.life;
-        let Some(&(attempt, rows)) = player.tasks.front() else { return };
+        let Some(&(attempt, rows, ways_us)) = player.tasks.front() else { return };
         let slowness = self.slowness.get(&attempt.task.job).copied().unwrap_or(1.0);
         let us = player.us_per_row * slowness * f64::from(rows) * self.rng.random_range(0.97..1.03);
-        self.in_us(after_us + us as u64, Happening::Trained { node, life, attempt });
+        self.in_us(after_us + ways_us + us as u64, Happening::Trained { node, life, attempt });
     }
 
     fn happens(&mut self, happening: Happening) {
@@ -244,8 +276,8 @@ impl World {
         match happening {
             Happening::Trained { node, life, attempt } => {
                 let player = &mut self.players[node];
-                let Some(&(_, rows)) =
-                    player.tasks.front().filter(|(first, _)| *first == attempt && player.life == life)
+                let Some(&(_, rows, _)) =
+                    player.tasks.front().filter(|(first, ..)| *first == attempt && player.life == life)
                 else {
                     return;
                 };
@@ -260,7 +292,7 @@ impl World {
             Happening::Heard(event) => self.tell(event),
             Happening::Cancelled { node, attempt } => {
                 let player = &mut self.players[node];
-                let Some(place) = player.tasks.iter().position(|(other, _)| *other == attempt) else { return };
+                let Some(place) = player.tasks.iter().position(|(other, ..)| *other == attempt) else { return };
                 player.tasks.remove(place);
                 let (fault, reason) = (Fault::Retryable, "the task was cancelled".to_owned());
                 let event = Event::TaskFailed { link: player.link, attempt, fault, reason };

@@ -108,7 +108,8 @@ fn each_job_has_a_task_at_every_worker_and_what_waits_behind_anothers_may_not_be
 #[test]
 fn a_link_that_is_lost_or_dropped_takes_the_tasks_of_every_job_with_it() {
     let settings = Settings { jobs_at_once: 2, strikes_max: 1, ..Settings::new(Policy::LoadBalancing) };
-    let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(1_000_000), tests_at_once: true };
+    let mut harness =
+        Harness { engine: Engine::new(settings, 1), now: Time(1_000_000), tests_at_once: true, cache_bytes: None };
     harness.join(1);
     let first = only_sent_of(&harness.start(JOB, &specification(1, 1)));
     let second = only_sent_of(&harness.start(SHORT, &specification(1, 1)));
@@ -167,7 +168,8 @@ fn a_job_runs_beside_others_only_as_long_as_the_coordinators_memory_is_enough_fo
     for (allowed_bytes, runs) in [(both, true), (both - 1, false)] {
         let memory = Some(Memory { allowed_bytes, means });
         let settings = Settings { jobs_at_once: 2, memory, ..Settings::new(Policy::Random) };
-        let mut harness = Harness { engine: Engine::new(settings, 1), now: Time(0), tests_at_once: true };
+        let mut harness =
+            Harness { engine: Engine::new(settings, 1), now: Time(0), tests_at_once: true, cache_bytes: None };
         harness.join(1);
         harness.start(JOB, &specification);
         harness.submit(SHORT, &specification);
