@@ -70,7 +70,7 @@ pub fn evaluate(model: &Path, data: &Path, options: &EvaluateOptions, output: Ou
 }
 
 /// That the model has been trained on these rows, where it was, and what is to be expected of others.
-fn known_rows(applied: &Applied, share: &TrainedShare) -> Option<String> {
+pub(super) fn known_rows(applied: &Applied, share: &TrainedShare) -> Option<String> {
     let share = share.in_words()?;
     let of_job = Score::result_lines(&Score::of_file(&applied.model.specification, &applied.model.target));
     let measured =

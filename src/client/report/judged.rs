@@ -51,6 +51,8 @@ pub(super) struct JudgedRows {
     pub(super) figures: Figures,
     /// Rows that could not be judged, in words; mostly empty.
     pub(super) left_out: String,
+    /// That many of them trained the model, in words; mostly empty.
+    pub(super) known: String,
 }
 
 /// What is found.
@@ -77,7 +79,12 @@ pub(super) fn of_job(
         Err(error) => return (Err(error.clone()), Err(error)),
     };
     let figures = figures(work, parameters, &rows);
-    let figures = figures.map(|figures| JudgedRows { whose: Whose::Job(judged), figures, left_out: String::new() });
+    let figures = figures.map(|figures| JudgedRows {
+        whose: Whose::Job(judged),
+        figures,
+        left_out: String::new(),
+        known: String::new(),
+    });
     (figures, importance(work, parameters, &rows))
 }
 
@@ -89,7 +96,8 @@ pub(super) fn of_file(
 ) -> Result<(JudgedRows, Result<Importance, String>), Failure> {
     let subject = Subject::of(applied);
     let kept = KeptRows::new(subject.rows_affordable());
-    let OfFile { figures, left_out, kept, .. } = evaluate::judge(applied, data, options, Output::Table, Some(kept))?;
+    let OfFile { figures, left_out, kept, trained } =
+        evaluate::judge(applied, data, options, Output::Table, Some(kept))?;
     let figures = match (figures, &applied.model.target) {
         (evaluate::Figures::Classes(figures), Target::Classes(names)) => Figures::Classes(figures, names.clone()),
         (evaluate::Figures::Classes(figures), Target::Values(_)) => Figures::Classes(figures, Vec::new()),
@@ -97,7 +105,8 @@ pub(super) fn of_file(
     };
     let importance = kept.map_or_else(|| Err(String::new()), |kept| of_kept(&subject, &kept));
     let whose = Whose::File(data.display().to_string());
-    Ok((JudgedRows { whose, figures, left_out: left_out.in_words() }, importance))
+    let known = trained.and_then(|share| evaluate::known_rows(applied, &share)).unwrap_or_default();
+    Ok((JudgedRows { whose, figures, left_out: left_out.in_words(), known }, importance))
 }
 
 /// How much a job's model rests on each column.

@@ -210,6 +210,9 @@ fn judged(judged: &JudgedRows) -> Html {
     if !judged.left_out.is_empty() {
         soft(&mut html, &format!("Left out: {}.", judged.left_out));
     }
+    if !judged.known.is_empty() {
+        soft(&mut html, &format!("Known rows: {}.", judged.known));
+    }
     html
 }
 

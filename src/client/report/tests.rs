@@ -218,7 +218,12 @@ fn judged(names: Vec<String>) -> JudgedRows {
         by_class,
         confusion: vec![pair(0, 1), pair(last, 2)],
     };
-    JudgedRows { whose: Whose::Job(Judged::Test), figures: Figures::Classes(figures, names), left_out: String::new() }
+    JudgedRows {
+        whose: Whose::Job(Judged::Test),
+        figures: Figures::Classes(figures, names),
+        left_out: String::new(),
+        known: String::new(),
+    }
 }
 
 /// What columns of this name are worth, of which there are so many.
@@ -406,6 +411,7 @@ fn numbers_that_are_fitted_have_a_table_for_each_target() {
             whose: Whose::Job(Judged::Validation),
             figures: Figures::Values(figures),
             left_out: String::new(),
+            known: "half of these rows trained the model".to_owned(),
         }),
         importance: Err("too long".to_owned()),
         was_heard: true,
@@ -413,6 +419,7 @@ fn numbers_that_are_fitted_have_a_table_for_each_target() {
         access: None,
     }));
     assert_is_sound(&page);
+    assert!(page.contains("Known rows: half of these rows trained the model."), "{page}");
     assert!(
         page.contains("price over 2 validation rows") && page.contains(">rmse</th><td class=\"n\">0.70711</td>"),
         "{page}"
