@@ -142,11 +142,26 @@ impl Program {
     }
 }
 
-/// Sends a signal to these processes; false if one is there no more.
+/// Sends a signal to these processes; false if one is there no more. One that is to stop has stopped then.
 pub fn signal(name: &str, pids: &[u32]) -> bool {
-    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-    let command = format!("kill -{name} {} 2>/dev/null", pids.join(" "));
-    Command::new("sh").args(["-c", &command]).status().unwrap().success()
+    let words: Vec<String> = pids.iter().map(u32::to_string).collect();
+    let command = format!("kill -{name} {} 2>/dev/null", words.join(" "));
+    let is_sent = Command::new("sh").args(["-c", &command]).status().unwrap().success();
+    let deadline = Instant::now() + PATIENCE;
+    while name == "STOP" && !pids.iter().all(|pid| has_stopped(*pid)) {
+        assert!(Instant::now() < deadline, "{pids:?} do not stop");
+        thread::sleep(Duration::from_millis(1));
+    }
+    is_sent
+}
+
+/// Whether none of a process's threads runs, where the system tells. A signal is taken by one of them, and the others go on until that
+/// one has the processor.
+fn has_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    let states = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // Stopped, or on its way out. Behind the name, which may hold anything.
+    states.into_iter().all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 'Z', 'X'])))
 }
 
 impl Drop for Program {
