@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::{self, Counters};
 use super::deadline::{self, Deadline};
-use crate::wire::{Draft, Encoded, limits};
+use crate::wire::{Draft, Encoded, Role, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read.
 const FRAMES_MAX: usize = 2_048;
@@ -24,10 +24,9 @@ const BATCH_FRAMES_MAX: usize = 32;
 const AT_ONCE_BYTES_MAX: usize = 96 << 10;
 /// A blocked write looks at its deadline this often.
 pub(super) const WRITE_TICK: Duration = Duration::from_millis(250);
-/// Whether what a batch has left after [`WRITE_TICK`] is copied, so that a peer that reads slowly, or not at all, keeps no object in
-/// memory that its owner has let go of. A node's results are its peer's alone, and wait for it in any case.
-const COPIES_WHAT_IS_SLOW: bool = cfg!(feature = "coordinator");
-/// More is not copied. An honest peer asks for half as much at a time.
+/// A coordinator copies what a batch has left after [`WRITE_TICK`], so that a peer that reads slowly, or not at all, keeps no object in
+/// memory that its owner has let go of. A node's results are its peer's alone, and wait for it in any case: a copy would stand beside.
+/// More than so much is not copied. An honest peer asks for half of it at a time.
 const COPIED_BYTES_MAX: usize = 4 << 20;
 
 /// What is done once everything has left. Done by the writer, or by whoever asks for it: it must not wait.
@@ -39,6 +38,7 @@ pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     /// There is something to do for the writer, or the writer has ended.
     changed: Condvar,
+    copies_what_is_slow: bool,
 }
 
 #[derive(Default)]
@@ -69,6 +69,11 @@ pub(super) enum NotTaken {
 }
 
 impl Outbox {
+    /// Of a link of this role.
+    pub(super) fn of(me: Role) -> Outbox {
+        Outbox { copies_what_is_slow: cfg!(feature = "coordinator") && me == Role::Coordinator, ..Outbox::default() }
+    }
+
     /// Sends frames, now or soon, behind those that were given before, and counts them as one of those that wait. Here alone
     /// frames of a link are sealed: in the order in which they leave.
     pub(super) fn put(&self, frames: Vec<Draft>, stream: &TcpStream, counters: &Counters) -> Result<(), NotTaken> {
@@ -207,7 +212,7 @@ impl Outbox {
             slices.push(IoSlice::new(&frame.head));
             slices.extend(frame.tail.as_ref().map(|tail| IoSlice::new(tail.as_slice())));
         }
-        let rest = write_slices(stream, &mut slices, COPIES_WHAT_IS_SLOW)?;
+        let rest = write_slices(stream, &mut slices, cfg!(feature = "coordinator") && self.copies_what_is_slow)?;
         batch.clear();
         if rest.is_empty() {
             return Ok(());
@@ -504,7 +509,8 @@ mod tests {
 
         let (mut reading, writing) = ends();
         writing.set_write_timeout(Some(WRITE_TICK)).unwrap();
-        let (outbox, counters) = (Outbox::default(), Counters::default());
+        let (outbox, counters) = (Outbox::of(Role::Coordinator), Counters::default());
+        assert!(outbox.copies_what_is_slow && !Outbox::of(Role::Node).copies_what_is_slow);
         let object = std::sync::Arc::new((0..32 << 20).map(|index| (index % 251) as u8).collect::<Vec<u8>>());
         let piece = |number: usize| {
             let range = number << 18..(number + 1) << 18;
