@@ -11,8 +11,8 @@ from .objects import Layout, RowsObject
 
 KEY = "training_sample"
 HASHES_MAX = 64
-# Rows at a time: what is computed of them takes a few megabytes.
-ROWS_AT_ONCE = 4_096
+# Numbers at a time: what is computed of them takes some ten megabytes.
+NUMBERS_AT_ONCE = 1 << 20
 ONE = np.uint64(0x3F800000)
 
 
@@ -40,8 +40,9 @@ def sample_of(shards: Sequence[RowsObject], layout: Layout) -> str:
         of_plain = factors[: layout.inputs][is_plain]
         # Where an index says that no input is 1, nothing is added.
         of_indices = np.append(factors[: layout.inputs] * ONE, np.uint64(0))
-        for start in range(0, shard.rows, ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        rows_at_once = max(1, NUMBERS_AT_ONCE // len(factors))
+        for start in range(0, shard.rows, rows_at_once):
+            rows = slice(start, start + rows_at_once)
             sums = (_bits(shard.features[rows]) * of_plain).sum(axis=1, dtype=np.uint64)
             sums += (_bits(targets[rows]) * factors[layout.inputs :]).sum(axis=1, dtype=np.uint64)
             if layout.columns:
