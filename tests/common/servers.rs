@@ -193,6 +193,22 @@ pub fn nodes(count: usize, load: &str, options: &[&str]) -> Vec<Node> {
     (1..=count).map(node).collect()
 }
 
+/// Waits for what is told of a job once so many rounds are on the disk, however long the disk takes: as soon as they are over its
+/// nodes stand still, so that it is not over meanwhile. It is the coordinator's only job.
+pub fn standing_still_after<R>(rounds: u32, coordinator: &Coordinator, nodes: &[Node], wait: impl FnOnce() -> R) -> R {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let deadline = Instant::now() + PATIENCE;
+            while coordinator.metric("gradwire_rounds_total") < f64::from(rounds) {
+                assert!(Instant::now() < deadline, "no {rounds} rounds: {}", coordinator.status());
+                thread::sleep(Duration::from_millis(5));
+            }
+            nodes.iter().for_each(|node| node.freeze());
+        });
+        wait()
+    })
+}
+
 /// The nodes' ports.
 pub fn ports(nodes: &[Node]) -> Vec<u16> {
     nodes.iter().map(|node| node.port).collect()

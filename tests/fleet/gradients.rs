@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::common::clients::{Client, client};
 use crate::common::peer::Peer;
 use crate::common::process::reserve_port;
-use crate::common::servers::{Coordinator, Node, nodes, ports};
+use crate::common::servers::{Coordinator, Node, nodes, ports, standing_still_after};
 use crate::common::shapes::by;
 use crate::common::smallest::piece;
 use crate::common::tables::file_in;
@@ -151,11 +151,13 @@ fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_veri
     let directory = tempfile::tempdir().unwrap();
     let state = file_in(&directory, "state");
     let options = ["--state-dir", state.to_str().unwrap()];
-    // Each step takes the delay at least: the rounds behind the first cannot be over before the coordinator is killed.
-    let (port, mut fleet) = (reserve_port(), nodes(3, "1", &["--load-delay", "0.3"]));
+    // Each step takes the delay at least: the rounds behind the first cannot be over before the nodes stand still.
+    let (port, mut fleet) = (reserve_port(), nodes(3, "1", &["--load-delay", "0.2"]));
     let mut coordinator = Coordinator::start_at(port, "1", &ports(&fleet), &options);
     let id = JobId(random_u128());
-    assert_eq!(hear(&mut submitted(&coordinator, id, &specification), &objects, 1), None);
+    let mut peer = submitted(&coordinator, id, &specification);
+    let end = standing_still_after(1, &coordinator, &fleet, || hear(&mut peer, &objects, 1));
+    assert_eq!(end, None);
     coordinator.kill();
     // One of them is gone for good, and the others do not dawdle any more.
     fleet.iter_mut().for_each(|node| node.kill());

@@ -25,7 +25,7 @@ use crate::common::clients::{Client, client};
 use crate::common::definition;
 use crate::common::peer::Peer;
 use crate::common::process::reserve_port;
-use crate::common::servers::{Coordinator, nodes, ports};
+use crate::common::servers::{Coordinator, nodes, ports, standing_still_after};
 use crate::common::shapes::by;
 use crate::common::smallest::piece;
 use crate::common::tables::file_in;
@@ -236,8 +236,11 @@ fn a_regression_of_two_targets_comes_to_the_definitions_bits_though_its_coordina
     let mut coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
 
     let mut rounds = Vec::new();
-    assert_eq!(hear(&mut submitted(coordinator.address, &job), &job.objects, 3, &mut rounds), None);
+    let mut peer = submitted(coordinator.address, &job);
+    let end = standing_still_after(3, &coordinator, &fleet, || hear(&mut peer, &job.objects, 3, &mut rounds));
+    assert_eq!(end, None);
     coordinator.kill();
+    fleet.iter().for_each(|node| node.thaw());
     let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
     coordinator.await_line("goes on after round ");
     let mut peer = Peer::greeted(coordinator.address, Role::Client);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::common::clients::{Client, Finished};
 use crate::common::peer::Peer;
 use crate::common::process::reserve_port;
-use crate::common::servers::{Coordinator, Node, nodes, ports};
+use crate::common::servers::{Coordinator, Node, nodes, ports, standing_still_after};
 use crate::common::smallest::{await_fetch, owned, piece, rows, smallest_job};
 use crate::common::tables::{file_in, small_table};
 
@@ -57,8 +57,9 @@ fn a_coordinator_told_to_end_in_the_middle_of_a_job_tells_its_client_and_the_nex
     let (port, fleet) = (reserve_port(), nodes(1, "1", &["--load-delay", "0.05"]));
     let coordinator = Coordinator::start_at(port, "2", &ports(&fleet), &options);
     let mut client = Client::at(port, &JOB);
-    client.await_round();
+    standing_still_after(1, &coordinator, &fleet, || client.await_round());
     let (exit, said) = coordinator.stop();
+    fleet.iter().for_each(|node| node.thaw());
     assert_eq!(exit, Some(0), "{said}");
     let lost = client.await_event("the loss", |event| event["event"] == "lost");
     assert!(lost.to_string().contains("the coordinator is stopping"), "{lost}");
@@ -237,10 +238,10 @@ fn a_job_that_the_disk_does_not_give_is_neither_unknown_nor_run_again_and_goes_o
     let mut coordinator = Coordinator::start("2", &ports(&fleet), &options);
     let mut client = Client::start(&coordinator, &JOB);
     let job = id(&client.await_accepted());
-    client.await_round();
-    client.await_round();
+    standing_still_after(2, &coordinator, &fleet, || (0..2).for_each(|_| drop(client.await_round())));
     client.kill();
     coordinator.kill();
+    fleet.iter().for_each(|node| node.thaw());
     // Directories in the places of files: whoever is root may read anything else.
     let states = ["state-0", "state-1"].map(|name| state.join("jobs").join(&job).join(name));
     let away = states.each_ref().map(|path| path.with_extension("away"));
