@@ -10,7 +10,7 @@ use crate::job::Specification;
 use crate::job::memory::past_weights_max;
 
 /// Whoever holds more than is reckoned with has lost the processor in the middle of letting go, or is a link to a node that reads
-/// slowly, which copies what it has left of them after a quarter of a second. All of them let go as soon as they have the processor:
+/// slowly, which copies what it has left of them after two seconds. All of them let go as soon as they have the processor:
 /// it takes a machine that stands still to be waited for any longer, and then memory may be short, but the job goes on.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// They are looked at this often meanwhile.

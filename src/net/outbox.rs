@@ -24,9 +24,11 @@ const BATCH_FRAMES_MAX: usize = 32;
 const AT_ONCE_BYTES_MAX: usize = 96 << 10;
 /// A blocked write looks at its deadline this often.
 pub(super) const WRITE_TICK: Duration = Duration::from_millis(250);
-/// A coordinator copies what a batch has left after [`WRITE_TICK`], so that a peer that reads slowly, or not at all, keeps no object in
-/// memory that its owner has let go of. A node's results are its peer's alone, and wait for it in any case: a copy would stand beside.
-/// More than so much is not copied. An honest peer asks for half of it at a time.
+/// A coordinator copies what a batch has left after so long, so that a peer that reads slowly, or not at all, keeps no object in memory
+/// that its owner has let go of. A busy machine's nodes are not slow: their copies would stand side by side. A node's results are its
+/// peer's alone, and wait for it in any case: a copy would stand beside.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
+/// More is not copied. An honest peer asks for half of it at a time.
 const COPIED_BYTES_MAX: usize = 4 << 20;
 
 /// What is done once everything has left. Done by the writer, or by whoever asks for it: it must not wait.
@@ -311,7 +313,7 @@ fn write_slices(mut stream: &TcpStream, slices: &mut [IoSlice<'_>], copies_what_
             Err(error) => return Err(error),
         }
         if copies_what_is_slow
-            && began.elapsed() >= WRITE_TICK
+            && began.elapsed() >= SLOW_AFTER
             && left.iter().map(|slice| slice.len()).sum::<usize>() <= COPIED_BYTES_MAX
         {
             return Ok(left.iter().flat_map(|slice| slice.iter()).copied().collect());
