@@ -153,10 +153,15 @@ fn who_presses_ctrl_c_stops_watching_and_the_job_goes_on() {
     if !has_python() {
         return;
     }
-    let (_nodes, coordinator) = fleet();
+    // Each step takes the delay at least: the job cannot be over before somebody has lost interest.
+    let slow = nodes(2, "1", &["--load-delay", "0.02"]);
+    let (coordinator, ports) = (Coordinator::of("2", &slow, &[]), ports(&slow));
     let (mut program, told, log) = python(coordinator.port, &["-c", LONG_JOB]);
-    told.wait(&"a round", PATIENCE, 0, |line| line == "round 10");
+    told.wait(&"a round", PATIENCE, 0, |line| line == "round 2");
     program.signal("INT");
+    told.wait(&"the jobs", PATIENCE, 0, |line| line.starts_with("states "));
+    drop(slow);
+    let _quick: Vec<Node> = ports.into_iter().map(|port| Node::start(port, "0", &[])).collect();
     let told = told.all(PATIENCE);
     assert_eq!(program.exit_code(), Some(0), "{:#?}", log.all(PATIENCE));
     assert!(told.iter().any(|line| line == "interrupted"), "{told:#?}");

@@ -39,8 +39,9 @@ const NODES: usize = 4;
 const WITHIN_MS: [u64; 2] = [1_000, 200];
 /// Whoever stops goes on within so long.
 const STOP_MS: std::ops::Range<u64> = 1_000..20_000;
-/// Clients at a time: more than there is room for while jobs have waited for room at less than half of all moments, and then fewer.
-const CLIENTS: [usize; 2] = [3, 10];
+/// Clients at a time, by turns of so many jobs: more than there is room for, and fewer.
+const CLIENTS: [usize; 2] = [10, 3];
+const JOBS_A_TURN: u32 = 20;
 /// Of the coordinator's memory: some four jobs, and what a shell lets it address.
 const MEMORY_MIB: &str = "16";
 const WITHIN_1_GIB: [&str; 3] = ["sh", "-c", "ulimit -v 1048576 && exec \"$0\" \"$@\""];
@@ -150,10 +151,10 @@ impl Stress {
         let (mut begun, mut finished) = (0, BTreeMap::new());
         let mut next = self.soon();
         while finished.len() < jobs as usize {
-            let clients = CLIENTS[usize::from(self.is_idle())];
+            let clients = CLIENTS[(begun / JOBS_A_TURN) as usize % CLIENTS.len()];
             // No job begins before as much has been killed.
             let killed = self.tally.coordinator_kills.min(self.tally.node_kills);
-            while begun < jobs && self.watched.len() < clients && begun < killed + CLIENTS[1] as u32 {
+            while begun < jobs && self.watched.len() < clients && begun < killed + CLIENTS[0] as u32 {
                 self.submit(begun);
                 begun += 1;
             }
@@ -191,12 +192,8 @@ impl Stress {
     }
 
     fn soon(&mut self) -> Instant {
-        Instant::now() + Duration::from_millis(self.rng.random_range(0..WITHIN_MS[usize::from(self.is_idle())]))
-    }
-
-    /// Whether jobs have waited for room at less than half of all moments.
-    fn is_idle(&self) -> bool {
-        2 * self.tally.full <= self.tally.moments
+        let is_idle = 2 * self.tally.full < self.tally.moments;
+        Instant::now() + Duration::from_millis(self.rng.random_range(0..WITHIN_MS[usize::from(is_idle)]))
     }
 
     /// How a job ended, unless it has to be asked for again, as a person would.
@@ -221,7 +218,7 @@ impl Stress {
 
     fn something_happens(&mut self) {
         self.tally.moments += 1;
-        let waits = self.watched.len() == CLIENTS[1];
+        let waits = self.watched.len() == CLIENTS[0];
         self.tally.full += u32::from(waits);
         match self.rng.random_range(0..12) {
             0..4 => {
@@ -312,8 +309,8 @@ fn survive(seed: u64, jobs: u32) {
     let finished = stress.run(jobs);
     println!("{:?}", stress.tally);
     let Tally { coordinator_kills, node_kills, client_kills, stops, moments, full, .. } = stress.tally;
-    assert!(coordinator_kills.min(node_kills) + CLIENTS[1] as u32 >= jobs && 3 * client_kills.min(stops) >= jobs / 2);
-    assert!((moments * 2 / 5..=moments * 3 / 5).contains(&full), "{full} of {moments} moments found the queue full");
+    assert!(coordinator_kills.min(node_kills) + CLIENTS[0] as u32 >= jobs && 3 * client_kills.min(stops) >= jobs / 2);
+    assert!((moments / 4..=moments * 3 / 4).contains(&full), "{full} of {moments} moments found the queue full");
     for (job, end) in &finished {
         assert_eq!(end.fingerprint(), fingerprints[(job % kinds) as usize], "job {job}");
         stress.check_ledger(*job);
