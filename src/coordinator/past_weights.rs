@@ -10,8 +10,9 @@ use crate::job::Specification;
 use crate::job::memory::past_weights_max;
 
 /// Whoever holds more than is reckoned with has lost the processor in the middle of letting go, or is a link to a node that reads
-/// slowly, which copies what it has left of them after two seconds. All of them let go as soon as they have the processor:
-/// it takes a machine that stands still to be waited for any longer, and then memory may be short, but the job goes on.
+/// slowly, which sees by what is kept of them here that they are wanted back, and copies what it has left of them. All of them let go as
+/// soon as they have the processor: it takes a machine that stands still to be waited for any longer, and then memory may be short,
+/// but the job goes on.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// They are looked at this often meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -39,6 +40,7 @@ impl PastWeights {
     /// The same; says whether there is room.
     fn make_room_within(&mut self, wait: Duration, base: &Arc<Vec<u8>>, base_stays: bool) -> bool {
         let deadline = Instant::now() + wait;
+        let past = Arc::downgrade(base);
         let has_room = loop {
             self.held.retain(|past| past.strong_count() > 0);
             let is_copied = !base_stays && Arc::strong_count(base) > 1;
@@ -49,7 +51,7 @@ impl PastWeights {
             thread::sleep(LOOK_EVERY);
         };
         if !std::mem::take(&mut self.is_first) {
-            self.held.push(Arc::downgrade(base));
+            self.held.push(past);
         }
         has_room
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::{self, Counters};
 use super::deadline::{self, Deadline};
-use crate::wire::{Draft, Encoded, Role, limits};
+use crate::wire::{Draft, Encoded, Role, SharedBytes, limits};
 
 /// Frames that may wait for the writer. A peer for whom more wait does not read.
 const FRAMES_MAX: usize = 2_048;
@@ -22,12 +22,11 @@ const BATCH_FRAMES_MAX: usize = 32;
 /// A larger frame is left to the writer: it may take more than one write. The weights of a network of some thousand parameters,
 /// and the sum of their gradients, are not larger: copying them takes less time than waking the writer.
 const AT_ONCE_BYTES_MAX: usize = 96 << 10;
-/// A blocked write looks at its deadline this often.
+/// A blocked write looks at its deadline this often, and whether it keeps anything in memory that is wanted back: of that, a coordinator
+/// copies what is left, so that a peer that reads slowly, or not at all, keeps no weights of a step that is over. What nobody wants
+/// back is not copied: on a busy machine every node is slow, and the copies would stand side by side. Nor are a node's results: they
+/// are its peer's alone, and wait for it in any case.
 pub(super) const WRITE_TICK: Duration = Duration::from_millis(250);
-/// A coordinator copies what a batch has left after so long, so that a peer that reads slowly, or not at all, keeps no object in memory
-/// that its owner has let go of. A busy machine's nodes are not slow: their copies would stand side by side. A node's results are its
-/// peer's alone, and wait for it in any case: a copy would stand beside.
-const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// More is not copied. An honest peer asks for half of it at a time.
 const COPIED_BYTES_MAX: usize = 4 << 20;
 
@@ -40,7 +39,7 @@ pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     /// There is something to do for the writer, or the writer has ended.
     changed: Condvar,
-    copies_what_is_slow: bool,
+    gives_back: bool,
 }
 
 #[derive(Default)]
@@ -52,7 +51,7 @@ struct Waiting {
     emptied: Vec<Emptied>,
     /// The writer is writing: nobody else may.
     is_writing: bool,
-    /// What it is writing takes long: shared bytes are copied, and not kept.
+    /// What it is writing takes long, and something was wanted back: shared bytes are copied, and not kept.
     is_slow: bool,
     /// Nothing is taken any more; what waits is still sent.
     is_closing: bool,
@@ -73,7 +72,7 @@ pub(super) enum NotTaken {
 impl Outbox {
     /// Of a link of this role.
     pub(super) fn of(me: Role) -> Outbox {
-        Outbox { copies_what_is_slow: cfg!(feature = "coordinator") && me == Role::Coordinator, ..Outbox::default() }
+        Outbox { gives_back: cfg!(feature = "coordinator") && me == Role::Coordinator, ..Outbox::default() }
     }
 
     /// Sends frames, now or soon, behind those that were given before, and counts them as one of those that wait. Here alone
@@ -214,16 +213,19 @@ impl Outbox {
             slices.push(IoSlice::new(&frame.head));
             slices.extend(frame.tail.as_ref().map(|tail| IoSlice::new(tail.as_slice())));
         }
-        let rest = write_slices(stream, &mut slices, cfg!(feature = "coordinator") && self.copies_what_is_slow)?;
+        let gives_back = cfg!(feature = "coordinator") && self.gives_back;
+        let rest = write_slices(stream, &mut slices, || {
+            gives_back && (is_wanted_back(&*batch) || is_wanted_back(&self.waiting().frames))
+        })?;
         batch.clear();
         if rest.is_empty() {
             return Ok(());
         }
         self.is_slow();
-        write_slices(stream, &mut [IoSlice::new(&rest)], false).map(drop)
+        write_slices(stream, &mut [IoSlice::new(&rest)], || false).map(drop)
     }
 
-    /// What is being written takes long: what waits behind it keeps no shared bytes either.
+    /// What is being written takes long, and something was wanted back: what waits behind it keeps no shared bytes either.
     fn is_slow(&self) {
         let mut waiting = self.waiting();
         waiting.is_slow = true;
@@ -243,6 +245,11 @@ impl Outbox {
 
 fn own_bytes<'a>(frames: impl IntoIterator<Item = &'a Encoded>) -> usize {
     frames.into_iter().map(|frame| frame.head.len()).sum()
+}
+
+/// Whether any of these frames keeps something in memory that is wanted back.
+fn is_wanted_back<'a>(frames: impl IntoIterator<Item = &'a Encoded>) -> bool {
+    frames.into_iter().any(|frame| frame.tail.as_ref().is_some_and(SharedBytes::is_wanted_back))
 }
 
 /// These frames, sealed in this order, one behind the other.
@@ -294,11 +301,15 @@ fn send_at_once(_: &TcpStream, _: &[u8]) -> io::Result<usize> {
 }
 
 /// Writes bytes with as few calls as the socket allows. The peer may be slow, but not stop. Of one that is slow a copy of what is left
-/// is returned, if that is wanted.
-fn write_slices(mut stream: &TcpStream, slices: &mut [IoSlice<'_>], copies_what_is_slow: bool) -> io::Result<Vec<u8>> {
+/// is returned, once that is wanted.
+fn write_slices(
+    mut stream: &TcpStream,
+    slices: &mut [IoSlice<'_>],
+    is_copy_wanted: impl Fn() -> bool,
+) -> io::Result<Vec<u8>> {
     let mut left = slices;
     let mut stalled: Option<Deadline> = None;
-    let began = Instant::now();
+    let mut looks_at = Instant::now() + WRITE_TICK;
     while !left.is_empty() {
         match stream.write_vectored(left) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -312,10 +323,12 @@ fn write_slices(mut stream: &TcpStream, slices: &mut [IoSlice<'_>], copies_what_
             }
             Err(error) => return Err(error),
         }
-        if copies_what_is_slow
-            && began.elapsed() >= SLOW_AFTER
-            && left.iter().map(|slice| slice.len()).sum::<usize>() <= COPIED_BYTES_MAX
-        {
+        let now = Instant::now();
+        if now < looks_at {
+            continue;
+        }
+        looks_at = now + WRITE_TICK;
+        if left.iter().map(|slice| slice.len()).sum::<usize>() <= COPIED_BYTES_MAX && is_copy_wanted() {
             return Ok(left.iter().flat_map(|slice| slice.iter()).copied().collect());
         }
     }
@@ -478,7 +491,6 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_small_frame_of_shared_bytes_leaves_at_once() {
-        use crate::wire::SharedBytes;
         use crate::wire::message::Piece;
 
         let (mut reading, writing) = ends();
@@ -502,17 +514,16 @@ mod tests {
     }
 
     /// A coordinator lets go of the weights of a step that is over, however slow one of its nodes is: else each such node would hold
-    /// those of another step.
+    /// those of another step. Before, there is nothing to be had for the copy.
     #[cfg(feature = "coordinator")]
     #[test]
-    fn a_peer_that_does_not_read_keeps_no_shared_bytes_and_gets_them_all_the_same() {
-        use crate::wire::SharedBytes;
+    fn a_peer_that_does_not_read_keeps_no_shared_bytes_that_are_wanted_back_and_gets_them_all_the_same() {
         use crate::wire::message::Piece;
 
         let (mut reading, writing) = ends();
         writing.set_write_timeout(Some(WRITE_TICK)).unwrap();
         let (outbox, counters) = (Outbox::of(Role::Coordinator), Counters::default());
-        assert!(outbox.copies_what_is_slow && !Outbox::of(Role::Node).copies_what_is_slow);
+        assert!(outbox.gives_back && !Outbox::of(Role::Node).gives_back);
         let object = std::sync::Arc::new((0..32 << 20).map(|index| (index % 251) as u8).collect::<Vec<u8>>());
         let piece = |number: usize| {
             let range = number << 18..(number + 1) << 18;
@@ -542,6 +553,9 @@ mod tests {
                     thread::yield_now();
                 }
             }
+            thread::sleep(2 * WRITE_TICK);
+            assert!(!outbox.waiting().is_slow && held() >= 8, "what nobody wants back is copied");
+            let _owner = std::sync::Arc::downgrade(&object);
             let deadline = Instant::now() + Duration::from_secs(60);
             while held() > 0 {
                 assert!(Instant::now() < deadline, "{} pieces keep the object", held());

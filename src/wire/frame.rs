@@ -249,6 +249,12 @@ impl SharedBytes {
         &self.0.bytes[self.0.range.clone()]
     }
 
+    /// Whether somebody waits for the memory of the whole that this is a stretch of: he keeps a [`Weak`](std::sync::Weak) of it, and
+    /// learns by it that all have let go.
+    pub fn is_wanted_back(&self) -> bool {
+        Arc::weak_count(&self.0.bytes) > 0
+    }
+
     fn crc(&self) -> &crc32fast::Hasher {
         self.0.crc.get_or_init(|| {
             let mut crc = crc32fast::Hasher::new();
