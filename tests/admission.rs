@@ -319,8 +319,8 @@ fn a_job_at_work_beside_one_that_three_coordinators_died_of_is_not_taken_for_it(
 #[test]
 fn a_job_goes_on_however_often_its_coordinator_is_killed() {
     let (data, id) = (few_rows(), job(1));
-    // Nothing is durable while a task is delayed.
-    let cluster = Restarted::new(nodes(1, "1", &["--load-delay", "1"]));
+    // Nothing is durable while a task is delayed, and that is for as long as this node lives.
+    let mut cluster = Restarted::new(nodes(1, "1", &["--load-delay", "600"]));
     let options = [&LARGE[..], &["--rounds", "2", "--epochs", "1", "--shards", "1"]].concat();
     let mut coordinator = cluster.start(&[]);
     let mut watching = submit(cluster.port, &data, &id, &options);
@@ -334,5 +334,8 @@ fn a_job_goes_on_however_often_its_coordinator_is_killed() {
         coordinator.kill();
         coordinator = cluster.start(&[]);
     }
+    let delayed = &mut cluster.nodes[0];
+    delayed.kill();
+    *delayed = Node::start(delayed.port, "0", &[]);
     watching.finish().done();
 }

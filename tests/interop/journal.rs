@@ -70,13 +70,16 @@ fn agree(told: &str, read: &str, digests: usize) -> bool {
     entry == read_entry && is_same_loss && digests.all(|(told, read)| read.starts_with(told))
 }
 
+/// A file of this folder that is whole, if there is one.
+fn any_of(folder: &Path) -> Option<PathBuf> {
+    let mut files = fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_none())
+}
+
 /// A file of the journal of each kind that has a digest.
 fn files(state: &Path) -> Vec<PathBuf> {
     let job = state.join("jobs").join(SECOND);
-    let any = |folder: PathBuf| {
-        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files.find(|path| path.extension().is_none()).unwrap()
-    };
+    let any = |folder: PathBuf| any_of(&folder).unwrap();
     let of_job = ["state-0", "state-1", "ledger"].map(|name| job.join(name));
     of_job.into_iter().chain([any(state.join("objects")), any(job.join("weights"))]).collect()
 }
@@ -98,9 +101,10 @@ fn it_prints_the_ledgers_of_a_killed_coordinator_and_refuses_a_journal_with_one_
     start(FIRST, "4", "3", "average").finish().done();
     let mut second = start(SECOND, "300", "100000", "adam");
     (0..ROUNDS_SEEN).for_each(|_| drop(second.await_round()));
-    // All of them may have come with the first write: the one before is to be there, too.
-    let states = ["state-0", "state-1"].map(|name| state.join("jobs").join(SECOND).join(name));
-    while !states.iter().all(|path| path.exists()) {
+    // All of them may have come with the first write: the one before is to be there, too, and a checkpoint, which is written last.
+    let is_there = |name: &str| state.join("jobs").join(SECOND).join(name).exists();
+    let has_checkpoint = || any_of(&state.join("jobs").join(SECOND).join("weights")).is_some();
+    while !(is_there("state-0") && is_there("state-1") && has_checkpoint()) {
         second.await_round();
     }
     coordinator.kill();
