@@ -1,9 +1,11 @@
 //! Programs into which a library is loaded that changes how their threads compute: they end, and say why.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
+
+use tempfile::TempPath;
 
 use crate::common::clients::Client;
 use crate::common::process::PATIENCE;
@@ -14,9 +16,9 @@ const NODE: &str = env!("CARGO_BIN_EXE_compute_node");
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator_node");
 const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 
-/// The library, built for the test of this name; none where there is no compiler for it.
-fn library(test: &str) -> Option<PathBuf> {
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.so"));
+/// The library; none where there is no compiler for it.
+fn library() -> Option<TempPath> {
+    let library = tempfile::Builder::new().suffix(".so").tempfile().unwrap().into_temp_path();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/flush.c");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
     match built {
@@ -64,7 +66,7 @@ fn check(library: &Path, flush: &str, program: &str, arguments: &[&str]) {
 
 #[test]
 fn a_program_whose_main_thread_flushes_subnormal_numbers_ends_and_says_so() {
-    let Some(library) = library("main") else { return };
+    let Some(library) = library() else { return };
     for kernel in ["auto", "portable"] {
         check(&library, "main", NODE, &["0", "0", "--kernel", kernel]);
         check(&library, "main", COORDINATOR, &["0", "2", "--kernel", kernel]);
@@ -77,7 +79,7 @@ fn a_program_whose_main_thread_flushes_subnormal_numbers_ends_and_says_so() {
 
 #[test]
 fn a_program_whose_other_threads_flush_subnormal_numbers_ends_and_says_so() {
-    let Some(library) = library("threads") else { return };
+    let Some(library) = library() else { return };
     check(&library, "threads", NODE, &["0", "0"]);
     check(&library, "threads", NODE, &["0", "0", "--workers", "3"]);
     check(&library, "threads", COORDINATOR, &["0", "2"]);
@@ -92,7 +94,7 @@ fn a_program_whose_other_threads_flush_subnormal_numbers_ends_and_says_so() {
 
 #[test]
 fn a_library_that_changes_nothing_is_no_reason_to_end() {
-    let Some(library) = library("nothing") else { return };
+    let Some(library) = library() else { return };
     let (code, said) = ends(&library, "nothing", CLIENT, &["--local", "2", "--rounds", "1", "--epochs", "1"]);
     assert_eq!(code, Some(0), "{said}");
 }
