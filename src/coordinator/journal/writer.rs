@@ -70,8 +70,8 @@ pub(super) struct Writer {
     pub(super) retention: Retention,
     /// Jobs submitted so far.
     pub(super) submitted: u64,
-    /// Whether something could not be written.
-    pub(super) is_behind: bool,
+    /// Why something could not be written, if so.
+    pub(super) behind: Option<String>,
     pub(super) rests_until: Instant,
     /// Whether a job was written for the first time in the last write.
     pub(super) begins_job: bool,
@@ -105,7 +105,7 @@ impl Writer {
             writers: BTreeMap::new(),
             retention: Retention::default(),
             submitted: 0,
-            is_behind: false,
+            behind: None,
             rests_until: Instant::now(),
             begins_job: false,
         }
@@ -136,8 +136,19 @@ impl Writer {
             }
             self.rests_until = Instant::now() + self.rest_after(began.elapsed());
         }
-        if self.is_behind {
-            let _ = self.flush();
+        self.end();
+    }
+
+    /// Nobody listens any more: what could not be written is tried once more.
+    fn end(&mut self) {
+        let Some(why) = self.behind.clone() else { return };
+        log::warn!("the journal cannot be written: {why}. It is tried once more");
+        let is_stopped = self.flush().is_err();
+        match &self.behind {
+            None if !is_stopped => log::info!("the journal is written"),
+            _ => log::error!(
+                "the journal cannot be written: {why}. What jobs did since it could is lost, and is done again after the next start"
+            ),
         }
     }
 
@@ -150,7 +161,7 @@ impl Writer {
 
     /// Waits for orders, and takes all that come until it has rested from the last write. False once there will be no more.
     fn gather(&mut self, orders: &Receiver<JournalCommand>) -> Result<bool, Stop> {
-        let first = if self.is_behind {
+        let first = if self.behind.is_some() {
             orders.recv_timeout(TRY_AGAIN)
         } else {
             orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -244,7 +255,7 @@ impl Writer {
 
     /// Writes what has changed, and says what is durable.
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
-        let was_behind = std::mem::take(&mut self.is_behind);
+        let was_behind = self.behind.take().is_some();
         let dirty: Vec<JobId> =
             self.writers.iter().filter(|(_, writer)| writer.is_dirty).map(|(&job, _)| job).collect();
         for job in dirty {
@@ -264,7 +275,7 @@ impl Writer {
                 self.settle(job, was_behind)?;
             }
         }
-        if was_behind && !self.is_behind {
+        if was_behind && self.behind.is_none() {
             self.tell(JournalEvent::WrittenAgain);
         }
         self.expire();
@@ -382,10 +393,10 @@ impl Writer {
             self.threads.tell(FatalError::Journal(error.to_string()));
             return Err(Stop);
         }
-        if !was_behind && !self.is_behind {
+        if !was_behind && self.behind.is_none() {
             self.tell(JournalEvent::NotWritten(error.to_string()));
         }
-        self.is_behind = true;
+        self.behind = Some(error.to_string());
         Ok(())
     }
 

@@ -31,9 +31,9 @@ fn a_jobs_end_is_in_both_generations_of_its_state_whichever_call_of_the_disk_fai
             // A sync has failed: the coordinator ends, and whatever comes after reads what there is.
             continue;
         }
-        if harness.writer.is_behind {
+        if harness.writer.behind.is_some() {
             tried_again += 1;
-            assert!(harness.writer.flush().is_ok() && !harness.writer.is_behind, "call {call}");
+            assert!(harness.writer.flush().is_ok() && harness.writer.behind.is_none(), "call {call}");
         }
         let has_failed = disk.steps() - calls_before > call;
         // What is looked at now is there.
