@@ -118,6 +118,13 @@ pub enum Event {
         /// The job.
         job: JobId,
     },
+    /// It could not be read, for this reason, and is paused again.
+    ReadFailed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: FailReason,
+    },
     /// A job that was given up is to go on: its data is here again, and if it has made progress, the weights of that too.
     Reopened {
         /// The job.

@@ -187,6 +187,7 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
         Event::CancelRequested { job } => jobs.cancel_requested(job, cx),
         Event::ResumeRequested { job } => jobs.resume_requested(job, true),
         Event::ReadRequested { job } => jobs.resume_requested(job, false),
+        Event::ReadFailed { job, reason } => jobs.read_failed(job, reason),
         Event::Reopened { job, specification, progress } => jobs.reopened(job, specification, progress, cx),
         Event::Restored { job, specification, semantic, progress, paused } => {
             jobs.restored(job, specification, semantic, progress, paused, cx);

@@ -150,6 +150,14 @@ impl Jobs {
         self.enqueue(Queued { job, semantic, specification, memory, has_data, progress, is_restored, position_told });
     }
 
+    /// A paused job was to go on, and its data cannot be read: it is paused for this reason.
+    pub(super) fn read_failed(&mut self, job: JobId, reason: FailReason) {
+        let is_it = |queued: &Queued| queued.job == job && !queued.has_data;
+        let Some(place) = self.queue.iter().position(is_it) else { return };
+        let Queued { semantic, specification, memory, progress, .. } = self.queue.remove(place);
+        self.paused.push(Paused { job, semantic, specification, memory, progress, reason });
+    }
+
     /// A job that was given up goes on, with all that was kept of it: behind those that wait already.
     pub(super) fn reopened(
         &mut self,
@@ -249,7 +257,10 @@ impl Jobs {
 
     /// Whether a job that waits has what it takes beside those that run.
     fn has_room_beside(&self, queued: &Queued, cx: &Context<'_>) -> bool {
-        let kept = self.queue.iter().map(|queued| queued.memory).chain(self.paused.iter().map(|paused| paused.memory));
+        // Of one that is paused nothing stays in memory where jobs are written.
+        let is_journaled = cx.settings.memory.is_some_and(|memory| memory.means.is_journaled);
+        let paused = self.paused.iter().filter(|_| !is_journaled).map(|paused| paused.memory);
+        let kept = self.queue.iter().map(|queued| queued.memory).chain(paused);
         let kept = kept.chain(self.running.iter().map(|run| run.memory)).map(CoordinatorMemory::kept_bytes);
         let working = self.running.iter().map(|run| run.memory.working_bytes).chain([queued.memory.working_bytes]);
         let taken = kept.chain(working).fold(0u64, u64::saturating_add);

@@ -95,6 +95,70 @@ fn a_job_that_pauses_differs_in_its_state_and_the_exit_code_alone() {
     is_given_up_and_goes_on(true, &["--state-dir", file_in(&directory, "state").to_str().unwrap()]);
 }
 
+/// Nobody knows when a paused job is resumed, if ever: until then its memory is for others, where it is on the disk.
+#[test]
+fn a_job_that_is_paused_leaves_its_memory_to_others_and_goes_on_once_there_is_some() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = small_table(&directory, 0);
+    // One such job has room.
+    let large = |rounds: &'static str, seed: &'static str| {
+        let network = ["--hidden", "512,512", "--epochs", "1", "--shards", "1", "--no-early-stopping"];
+        [&network[..], &["--rounds", rounds, "--seed", seed, "--on-no-nodes", "pause", "--data", &table]].concat()
+    };
+    let own = large("12", "7");
+    let expected = Client::local(1, &own).finish().fingerprint();
+    let (port, state) = (reserve_port(), file_in(&directory, "state"));
+    let options = ["--state-dir", state.to_str().unwrap(), "--memory", "9"];
+    let (mut coordinator, job, ended) = given_up(port, &options, &own);
+    assert_eq!(ended.exit, Some(6), "{ended:#?}");
+    let mut node = Node::start(port, "0", &SLOW);
+    coordinator.await_line("node node-1 is active at");
+    ask(&coordinator, &large("2", "8")).done();
+    // Nor does it take any after a restart, and what is kept of it can be had.
+    coordinator.kill();
+    let coordinator = Coordinator::start("2", &[port], &[&WAITS[..], &options].concat());
+    assert_eq!(state_of(&coordinator, &job), "paused");
+    let model = file_in(&directory, "so-far");
+    let saved = ask(&coordinator, &["model", &job, "--out", model.to_str().unwrap()]);
+    assert_eq!((saved.exit, &saved.events[0]["steps"]), (Some(0), &12.into()), "{saved:#?}");
+    // It is wanted while another has the memory.
+    node.kill();
+    node = Node::start(port, "1", &SLOW);
+    coordinator.await_line("node node-1 is active at");
+    let mut other = Client::start(&coordinator, &large("100000", "9"));
+    let other_id = other.await_accepted()["job"].as_str().unwrap().to_owned();
+    other.await_round();
+    let resumed = ask(&coordinator, &["resume", &job]);
+    let said = format!("{resumed:?}");
+    assert!(said.contains("the job waits for memory: it takes"), "{said}");
+    let watching = Client::start(&coordinator, &["attach", &job]);
+    assert_eq!(ask(&coordinator, &["cancel", &other_id]).exit, Some(0));
+    drop((other, node));
+    goes_on(&coordinator, port, &job, &expected);
+    assert_eq!(watching.finish().fingerprint(), expected);
+}
+
+#[test]
+fn a_paused_job_that_cannot_be_read_says_so_stays_paused_and_goes_on_once_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = small_table(&directory, 0);
+    let own = [&job_of(&table)[..], &["--on-no-nodes", "pause"]].concat();
+    let expected = Client::local(1, &own).finish().fingerprint();
+    let (port, state) = (reserve_port(), file_in(&directory, "state"));
+    let (coordinator, job, ended) = given_up(port, &["--state-dir", state.to_str().unwrap()], &own);
+    assert_eq!(ended.exit, Some(6), "{ended:#?}");
+    // Somebody has moved the data away.
+    let (data, moved) = (state.join("objects"), file_in(&directory, "moved"));
+    std::fs::rename(&data, &moved).unwrap();
+    assert_eq!(ask(&coordinator, &["resume", &job]).exit, Some(0));
+    coordinator.await_line("the job is on the coordinator's disk and cannot be read: its data ");
+    let asked = ask(&coordinator, &["job", &job]);
+    let (state, text) = (&asked.events[0]["state"], asked.events[0]["text"].as_str().unwrap_or_default());
+    assert!(state == "paused" && text.contains("cannot be read"), "{asked:#?}");
+    std::fs::rename(&moved, &data).unwrap();
+    goes_on(&coordinator, port, &job, &expected);
+}
+
 #[test]
 fn a_job_of_merged_gradients_goes_on_within_a_round_with_what_its_optimiser_remembers() {
     let directory = tempfile::tempdir().unwrap();
@@ -205,10 +269,13 @@ fn a_job_without_room_is_resumed_later() {
     let state = file_in(&directory, "state");
     let port = reserve_port();
     let (coordinator, job, _) = given_up(port, &["--store", "2", "--state-dir", state.to_str().unwrap()], &LARGE);
-    let other = ["--recipe", "classic", "--rounds", "1", "--shards", "3", "--on-no-nodes", "pause"];
-    let paused = ask(&coordinator, &other).failed()["job"].as_str().unwrap().to_owned();
+    let _node = Node::start(port, "1", &SLOW);
+    let mut other = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "100000", "--shards", "3"]);
+    let running = other.await_accepted()["job"].as_str().unwrap().to_owned();
+    other.await_round();
     let refused = ask(&coordinator, &["resume", &job, "--retry-for", "0"]);
     assert!(refused.exit == Some(3) && refused.log.contains("try again later"), "{refused:#?}");
-    assert_eq!(ask(&coordinator, &["cancel", &paused]).exit, Some(0));
+    assert_eq!(ask(&coordinator, &["cancel", &running]).exit, Some(0));
+    assert_eq!(other.finish().exit, Some(5));
     assert_eq!(ask(&coordinator, &["resume", &job]).exit, Some(0));
 }

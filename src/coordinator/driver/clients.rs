@@ -261,7 +261,11 @@ impl Driver {
     }
 
     fn open_status(&self, id: JobId, progress: &JobProgress) -> Option<JobStatus> {
-        let state = progress.state();
+        let state = match progress.state() {
+            // Its data is read back from the disk.
+            JobState::Collecting if self.jobs.is_asked_for(id) => JobState::Queued,
+            state => state,
+        };
         if state.has_ended() { None } else { self.jobs.status(id, state, progress.queue_position()) }
     }
 

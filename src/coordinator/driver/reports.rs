@@ -234,6 +234,10 @@ impl Driver {
                 *is_durable = true;
                 let answer = error_of(failure).into();
                 job.watchers.drain(..).for_each(|watcher| watcher.answer(&answer));
+                if self.writes_weights {
+                    self.jobs.put_down(id);
+                    self.read_what_fits();
+                }
             }
             return;
         }
@@ -299,12 +303,16 @@ impl Driver {
             let rounds_done = progress.as_ref().map_or(0, |progress| progress.rounds_done());
             let how = if paused.is_some() { "is still paused" } else { "goes on" };
             log::info!("job {id} {how} after round {rounds_done} of {}", specification.rounds);
+            if paused.is_some() && self.writes_weights {
+                self.jobs.put_down(id);
+            }
             self.tell(Event::Restored { job: id, specification, semantic, progress, paused });
         }
         if count > 0 {
             let jobs = if count == 1 { "1 job is".to_owned() } else { format!("{count} jobs are") };
             log::info!("{jobs} restored, {open} of them not ended");
         }
+        self.read_what_fits();
         self.keep_the_last();
         self.recovering.store(false, std::sync::atomic::Ordering::Release);
     }

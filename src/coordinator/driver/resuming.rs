@@ -1,12 +1,13 @@
-//! What the driver does with jobs that are wanted again: one that is paused goes on with what it has, one that was left unread at
-//! the start or given up with what is kept of it, which the journal reads back. Decides nothing.
+//! What the driver does with jobs that are wanted again: one that is paused in memory goes on with what it has, one of which nothing
+//! is here, or that was given up, with what is kept of it, which the journal reads back. Decides nothing.
 
 use super::Driver;
+use crate::coordinator::answers::error_of;
 use crate::coordinator::handles::Client;
 use crate::coordinator::job_registry::Refusal;
 use crate::coordinator::journal::{JournalCommand, Recalled, Restored};
 use crate::engine::Event;
-use crate::job::JobId;
+use crate::job::{FailKind, FailReason, Failure, JobId};
 use crate::net::IpAddr;
 use crate::wire::message::Error;
 use crate::wire::{ErrorCode, MessageType};
@@ -16,6 +17,7 @@ impl Driver {
     pub(super) fn resume(&mut self, client: &Client, request: u32, job: JobId) {
         if self.jobs.get(job).is_some_and(|open| open.unread.is_some()) {
             self.read(job);
+            self.jobs.await_memory_for(job);
         } else if let Some(open) = self.jobs.get(job)
             && open.paused.take().is_some()
         {
@@ -42,7 +44,7 @@ impl Driver {
         self.list(client, request, Some(job));
     }
 
-    /// Has a job read that was left unread, if that may be now. It goes on once it is here.
+    /// Has a job read of which nothing is here, if that may be now. It goes on once it is here.
     fn read(&mut self, job: JobId) {
         if self.jobs.may_read(job) {
             log::info!("job {job} is resumed");
@@ -59,7 +61,7 @@ impl Driver {
         }
     }
 
-    /// A job that was left unread is here now, or cannot be read.
+    /// A job of which nothing was here is here now, or cannot be read.
     pub(super) fn job_read(&mut self, job: JobId, read: Result<Box<Restored>, String>) {
         if self.jobs.get(job).is_none_or(|open| open.unread.is_none()) {
             // It was cancelled meanwhile.
@@ -73,9 +75,19 @@ impl Driver {
                 self.write(JournalCommand::Resume { job });
                 self.tell(Event::DataReady { job });
             }
+            // Perhaps it can be tomorrow: nothing of it is touched.
             Err(why) => {
-                log::error!("job {job} cannot go on: {why}");
-                self.tell(Event::CancelRequested { job });
+                let text = format!(
+                    "the job is on the coordinator's disk and cannot be read: {why}. It is paused until it is resumed"
+                );
+                log::error!("job {job}: {text}");
+                let failure = Failure { kind: FailKind::Paused, text };
+                if let Some(open) = self.jobs.get(job) {
+                    open.is_not_read(failure.clone());
+                    let answer = error_of(&failure).into();
+                    open.watchers.drain(..).for_each(|watcher| watcher.answer(&answer));
+                }
+                self.tell(Event::ReadFailed { job, reason: FailReason::Recorded(failure) });
             }
         }
     }

@@ -41,17 +41,41 @@ impl Jobs {
         let memory = CoordinatorMemory::of(&state.specification, self.memory.means);
         let awaits_others = lacks_memory && memory.bytes() <= self.memory.allowed_bytes;
         let mut job = self.new_job(state.specification.clone(), state.status.submitted_ms, None);
-        job.objects.clear();
-        job.missing.clear();
         job.is_written = true;
         job.rounds.extend(&rounds);
         job.written = state.progress.as_ref().map(|progress| progress.base);
-        job.memory = CoordinatorMemory::default();
-        job.unread = Some(Unread { lacks_memory, awaits_others, is_asked_for: false });
+        job.is_not_here(Unread { lacks_memory, awaits_others, is_asked_for: false });
         job.paused = Some((failure, true));
         self.open.insert(state.status.job, job);
         self.is_complete(state.status.job);
         waited.map_or(reason, FailReason::Recorded)
+    }
+
+    /// A job is paused, for who knows how long, and all of it is on the disk: others get its memory, and it is read again once it is
+    /// resumed.
+    pub(in crate::coordinator) fn put_down(&mut self, id: JobId) {
+        let Some(mut job) = self.open.remove(&id) else { return };
+        self.uncount(&job);
+        self.unpin(&job, &job.missing);
+        if let Some(base) = &job.base {
+            self.store.remove(&base.digest);
+        }
+        job.is_not_here(Unread { lacks_memory: false, awaits_others: false, is_asked_for: false });
+        self.open.insert(id, job);
+        self.is_complete(id);
+    }
+
+    /// A job that is not here is wanted, and there is no memory for it: it goes on once there is.
+    pub(in crate::coordinator) fn await_memory_for(&mut self, id: JobId) {
+        let is_at_rest = |job: &&Job| job.unread.as_ref().is_some_and(|unread| !unread.is_asked_for);
+        let Some(job) = self.open.get(&id).filter(is_at_rest) else { return };
+        let memory = CoordinatorMemory::of(&job.specification, self.memory.means);
+        let Err((needed, allowed)) = self.has_memory_for(memory) else { return };
+        let awaits_others = memory.bytes() <= self.memory.allowed_bytes;
+        if let Some(job) = self.open.get_mut(&id) {
+            job.unread = Some(Unread { lacks_memory: true, awaits_others, is_asked_for: false });
+            job.paused = Some((Failure::paused(&FailReason::TooLarge { needed, allowed }), true));
+        }
     }
 
     /// Whether a job is not read, and may be now; then it counts as asked for. One that has not been read for want of memory
@@ -66,6 +90,11 @@ impl Jobs {
         job.paused = None;
         job.memory = memory;
         true
+    }
+
+    /// Whether a job is being read.
+    pub(in crate::coordinator) fn is_asked_for(&self, id: JobId) -> bool {
+        self.open.get(&id).and_then(|job| job.unread.as_ref()).is_some_and(|unread| unread.is_asked_for)
     }
 
     /// Jobs that have not been read for want of memory, those that came first first.
@@ -90,5 +119,22 @@ impl Jobs {
     pub(in crate::coordinator) fn make_way(&self) {
         let working_bytes = self.working_bytes();
         self.store.limit(self.store_bytes.min(self.memory.allowed_bytes.saturating_sub(working_bytes)));
+    }
+}
+
+impl Job {
+    /// It could not be read: it is still paused, for this reason, until it is wanted again.
+    pub(in crate::coordinator) fn is_not_read(&mut self, failure: Failure) {
+        self.is_not_here(Unread { lacks_memory: false, awaits_others: false, is_asked_for: false });
+        self.paused = Some((failure, true));
+    }
+
+    /// From here on nothing of it is here but what is told of it.
+    fn is_not_here(&mut self, unread: Unread) {
+        self.objects.clear();
+        self.missing.clear();
+        (self.base, self.best, self.validation, self.test) = (None, None, None, None);
+        self.memory = CoordinatorMemory::default();
+        self.unread = Some(unread);
     }
 }

@@ -112,6 +112,11 @@ impl JobWriter {
         self.is_dirty = true;
     }
 
+    /// It is paused, and written as that: nobody answers for its weights from memory any more.
+    pub(super) fn put_down(&mut self) {
+        self.best = None;
+    }
+
     /// Steps that are done.
     fn steps_done(&self) -> u64 {
         self.state.progress.as_ref().map_or(0, |progress| progress.steps)
@@ -167,7 +172,7 @@ impl JobWriter {
         let base = self.weights.as_ref().map(|weights| weights.digest);
         let named = self.state.progress.as_ref().and_then(|progress| progress.best).map(|best| best.weights);
         if named.is_some() && named != base && self.best.as_ref().map(|(digest, _)| *digest) != named {
-            // A job that was left unread, and is written without having been read.
+            // A job that was left unread or is paused, and is written without having been read.
             let best = named.and_then(|named| reading::object_of(directory, job, &named).map(|bytes| (named, bytes)));
             self.best = Some(best.ok_or_else(|| DiskError::missing(directory, job))?);
         }

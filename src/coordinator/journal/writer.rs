@@ -315,6 +315,12 @@ impl Writer {
         if let Err(error) = self.keep_weights(job) {
             self.failed(&error, was_behind)?;
         }
+        if self.directory.is_some()
+            && let Some(writer) = self.writers.get_mut(&job)
+            && writer.state.status.state == JobState::Paused
+        {
+            writer.put_down();
+        }
         if let Some(writer) = self.writers.get(&job)
             && writer.state.status.ended_ms != 0
         {

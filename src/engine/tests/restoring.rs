@@ -309,6 +309,19 @@ fn a_job_that_was_paused_before_the_restart_is_paused_and_goes_on_when_it_is_res
 }
 
 #[test]
+fn a_resumed_job_whose_data_cannot_be_read_is_paused_for_that_reason_and_may_be_resumed_again() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    harness.tell(restored_paused(JOB, &specification(2, 3), Some(progress(2))));
+    harness.tell(Event::ReadRequested { job: JOB });
+    let reason = FailReason::Work { reason: "the disk is gone".to_owned() };
+    assert_eq!(harness.tell(Event::ReadFailed { job: JOB, reason: reason.clone() }), []);
+    assert_eq!(harness.engine.status().jobs[0].progress, JobProgress::Paused { rounds_done: 2, reason });
+    harness.tell(Event::ReadRequested { job: JOB });
+    assert!(harness.tell(Event::DataReady { job: JOB }).contains(&Action::Prepare { job: JOB }));
+}
+
+#[test]
 fn the_seventeenth_pause_is_a_failure() {
     let mut harness = Harness::new(Policy::Random);
     for job in 1..=16 {
