@@ -5,6 +5,7 @@ A *frame* is anything with the columns of a pandas DataFrame; pandas itself is n
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import dataclass
 from typing import Any, Union
@@ -41,7 +42,7 @@ def is_frame(data: Any) -> bool:
 
 def is_missing_text(text: str, tokens: str = "default") -> bool:
     """Whether a text, without white space around it, stands for no value where a schema's `missing` says this."""
-    named = [token.strip() for token in tokens.split(",")]
+    named = [token.strip() for token in next(csv.reader([tokens], skipinitialspace=True), [])]
     is_usual = "default" in named and (text in MISSING or text.lower() in MISSING_IN_ANY_CASE)
     return text == "" or is_usual or (text != "default" and text in named)
 

@@ -12,11 +12,12 @@ use super::error::Fault;
 use super::hash::OfTexts;
 use super::kinds::Kind;
 use super::memo::Memo;
+use super::missing::MissingTokens;
 use super::refusal::Cause;
 use super::short;
 use super::store::{Store, Stored};
 use super::texts::NO_CODE;
-use super::value::{self, MissingTokens, NumberForm, Reading};
+use super::value::{self, NumberForm, Reading};
 
 /// Rows of a piece, in a table of so many columns at most; many columns have less each.
 const PIECE_ROWS: [(usize, usize); 2] = [(256, 4_096), (usize::MAX, 256)];

@@ -78,13 +78,27 @@ fn is_below_zero_and_whole(number: f64) -> bool {
     number < 0.0 && number.fract() == 0.0
 }
 
+/// Whether the least number of a column may be a code.
+fn is_low_code(number: f64) -> bool {
+    is_below_zero_and_whole(number) || (number < 0.0 && is_nines(number))
+}
+
+/// The same of the greatest.
+fn is_high_code(number: f64) -> bool {
+    number > 0.0 && is_nines(number)
+}
+
 impl Ends {
     /// Takes in the numbers of some rows, NaN where there is none, whose least and greatest these are.
     pub(super) fn take(&mut self, numbers: &[f64], column: Column<'_>, least: f64, greatest: f64) {
-        let is_code = is_below_zero_and_whole(least) || (least < 0.0 && is_nines(least));
-        self.low.take(least, is_code, || numbers.iter().copied(), column);
-        let is_code = greatest > 0.0 && is_nines(greatest);
-        self.high.take(-greatest, is_code, || numbers.iter().map(|number| -number), column);
+        self.low.take(least, is_low_code(least), || numbers.iter().copied(), column);
+        self.high.take(-greatest, is_high_code(greatest), || numbers.iter().map(|number| -number), column);
+    }
+
+    /// Takes in a number that stands in so many rows and is written so.
+    pub(super) fn take_one(&mut self, number: f64, rows: u64, text: &str) {
+        self.low.take_one(number, is_low_code(number), rows, text);
+        self.high.take_one(-number, is_high_code(number), rows, text);
     }
 
     /// The codes among the numbers, of which so many differ; at least so many as are counted where that is not known.
@@ -109,28 +123,43 @@ impl End {
         numbers: impl Fn() -> N,
         column: Column<'_>,
     ) {
-        if least < self.least {
-            self.next = self.least;
-            (self.least, self.rows) = (least, 0);
-            self.texts.clear();
-        } else if least > self.least {
-            self.next = self.next.min(least);
-            return;
-        }
-        if !is_code {
+        if !self.reaches(least) || !is_code {
             return;
         }
         let above = numbers().filter(|&number| number > least);
         self.next = self.next.min(above.fold(f64::INFINITY, f64::min));
         for (row, _) in numbers().enumerate().filter(|&(_, number)| number == least) {
-            self.rows += 1;
-            let text = String::from_utf8_lossy(column.text(row).bytes());
-            let text = text.trim();
-            if !self.texts.contains(text) {
-                self.texts.insert(text.to_owned());
-                if self.texts.len() > TEXTS_MAX {
-                    self.texts.pop_last();
-                }
+            self.add(1, String::from_utf8_lossy(column.text(row).bytes()).trim());
+        }
+    }
+
+    /// Takes in a number that stands in so many rows.
+    fn take_one(&mut self, number: f64, is_code: bool, rows: u64, text: &str) {
+        if self.reaches(number) && is_code {
+            self.add(rows, text);
+        }
+    }
+
+    /// Whether this number is the least of all so far, which it may have become.
+    fn reaches(&mut self, number: f64) -> bool {
+        if number < self.least {
+            self.next = self.least;
+            (self.least, self.rows) = (number, 0);
+            self.texts.clear();
+        } else if number > self.least {
+            self.next = self.next.min(number);
+            return false;
+        }
+        true
+    }
+
+    /// The least stands in so many rows more, written so.
+    fn add(&mut self, rows: u64, text: &str) {
+        self.rows += rows;
+        if !self.texts.contains(text) {
+            self.texts.insert(text.to_owned());
+            if self.texts.len() > TEXTS_MAX {
+                self.texts.pop_last();
             }
         }
     }
@@ -158,8 +187,9 @@ impl End {
 
 #[cfg(test)]
 mod tests {
+    use super::super::missing::MissingTokens;
     use super::super::tally::Tally;
-    use super::super::value::MissingTokens;
+    use super::super::value::{Notation, NumberForm, Ornament};
     use super::*;
 
     fn codes<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<(f64, u64)> {
@@ -167,7 +197,7 @@ mod tests {
         for text in texts {
             tally.take(text.into(), &MissingTokens::default());
         }
-        tally.codes().iter().map(|code| (code.value, code.rows)).collect()
+        tally.codes(NumberForm::default()).iter().map(|code| (code.value, code.rows)).collect()
     }
 
     #[test]
@@ -181,7 +211,38 @@ mod tests {
                 tally.take((*text).into(), &MissingTokens::default());
             }
             let written = vec!["-999".to_owned(), "-999.0".to_owned()];
-            assert_eq!(tally.codes(), [Code { value: -999.0, rows: 4, texts: written, others: (1.25, 7.0) }]);
+            assert_eq!(
+                tally.codes(NumberForm::default()),
+                [Code { value: -999.0, rows: 4, texts: written, others: (1.25, 7.0) }]
+            );
+        }
+    }
+
+    #[test]
+    fn codes_are_known_however_numbers_are_written_and_in_any_order() {
+        let (comma, grouped) = (Notation::Comma, Notation::CommaGrouped);
+        let euros = Some(Ornament::Currency('€'));
+        for (texts, notation, ornament, code, written) in [
+            // Some of a column's numbers may be plain.
+            ("3,5;-999,0;1,25;-999;7;2,0;-999,0;4,5;6;7", comma, None, -999.0, &["-999", "-999,0"][..]),
+            ("3,5;9.999,00;1,25;9.999,00;7,0;2,0;9.999,00;4,5", grouped, None, 9_999.0, &["9.999,00"]),
+            ("3,5 €;-99 €;1,25 €;-99 €;7 €;-99 €", comma, euros, -99.0, &["-99 €"]),
+        ] {
+            let form = NumberForm { notation, ornament };
+            let mut texts: Vec<&str> = texts.split(';').collect();
+            for _ in 0..texts.len() {
+                texts.rotate_left(1);
+                let mut tally = Tally::new(2);
+                for text in &texts {
+                    tally.take((*text).into(), &MissingTokens::default());
+                }
+                let rows = texts.iter().filter(|text| written.contains(text)).count() as u64;
+                let written = written.iter().map(|text| (*text).to_owned()).collect();
+                assert_eq!(tally.codes(form), [Code { value: code, rows, texts: written, others: (1.25, 7.0) }]);
+                // Of a column that has something else besides, nothing is said.
+                tally.take("soon".into(), &MissingTokens::default());
+                assert_eq!(tally.codes(form), []);
+            }
         }
     }
 

@@ -4,8 +4,9 @@
 //! The evidence is what stands below: a name above numbers is no number, and a row's category is among the others'. Names
 //! that are numbers, as pandas writes them, count up by one where the rows below do not.
 
+use super::missing::MissingTokens;
 use super::tally::Tally;
-use super::value::{self, MissingTokens, Reading};
+use super::value::{self, Reading};
 
 /// Names that count up by one, at least, to be taken for names.
 const RUN_MIN: usize = 3;

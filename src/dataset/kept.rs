@@ -9,10 +9,10 @@ use super::error::Fault;
 use super::hash::AsIs;
 use super::kinds::Kind;
 use super::lines::Lines;
+use super::missing::MissingTokens;
 use super::store::Store;
 use super::tally::{Tally, Values};
 use super::texts::NO_CODE;
-use super::value::MissingTokens;
 
 /// Whole numbers up to here are written in one way by everybody who writes digits alone.
 const WHOLE_MAX: f64 = 1e15;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::value::MissingTokens;
+use super::missing::MissingTokens;
 
 /// What a model is to tell of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -62,10 +62,32 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// A word as a shell takes it.
+pub(crate) fn for_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// The first of some things with commas between, and how many more there are.
 pub(super) fn listed<T: fmt::Display>(things: impl ExactSizeIterator<Item = T>, shown_max: usize) -> String {
     let more = things.len().saturating_sub(shown_max);
     let shown: Vec<String> = things.take(shown_max).map(|thing| thing.to_string()).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     shown.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_it() {
+        assert_eq!(for_shell("last:0.1"), "last:0.1");
+        assert_eq!(for_shell("my data.csv"), "'my data.csv'");
+        assert_eq!(for_shell("it's"), "'it'\\''s'");
+        assert_eq!((for_shell(""), for_shell("$HOME")), ("''".to_owned(), "'$HOME'".to_owned()));
+    }
 }

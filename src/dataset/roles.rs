@@ -7,7 +7,7 @@ use super::codes::Code;
 use super::error::Fault;
 use super::kinds::{self, Decimals, Decision, Kind, Said};
 use super::options::{Decimal, ReadOptions, Task};
-use super::place::{Column, Quoted, listed};
+use super::place::{Column, Quoted, for_shell, listed};
 use super::survey::Survey;
 use super::tally::Tally;
 use super::target::alike;
@@ -240,7 +240,8 @@ fn stand_for_none(columns: &[PlannedColumn], survey: &Survey, options: &ReadOpti
     let mut missing = options.missing.clone();
     let mut found = Vec::new();
     for (column, tally) in columns.iter().zip(&survey.tallies).filter(|(column, _)| is_of_numbers(column)) {
-        for Code { value, rows, texts, others: (least, greatest) } in tally.codes() {
+        let form = if let Kind::Number(form) = column.kind { form } else { NumberForm::default() };
+        for Code { value, rows, texts, others: (least, greatest) } in tally.codes(form) {
             found.push(format!("{} has {value} in {rows} rows, else {least} to {greatest}", column.column));
             missing.named.extend(texts);
         }
@@ -249,7 +250,8 @@ fn stand_for_none(columns: &[PlannedColumn], survey: &Survey, options: &ReadOpti
     missing.named.retain(|token| seen.insert(token.clone()));
     (!found.is_empty()).then(|| {
         let found = listed(found.iter(), CODES_SHOWN);
-        format!("{found}: if such a number stands for a missing value, --missing {missing} says so, of all columns")
+        let word = for_shell(&missing.to_string());
+        format!("{found}: if such a number stands for a missing value, --missing {word} says so, of all columns")
     })
 }
 

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::cells::Field;
 use super::date::DateOrder;
 use super::kinds::Kind;
+use super::missing::MissingTokens;
 use super::place::{Column, Quoted};
 use super::refusal::Cause;
 use super::transform::{Encoder, Numeric};
-use super::value::{MissingTokens, Notation, NumberForm, Ornament};
+use super::value::{Notation, NumberForm, Ornament};
 use crate::model::scaling::FeatureScale;
 use crate::model::{INDEX_COLUMNS_MAX, InputLayout};
 

@@ -7,9 +7,10 @@ use super::codes::{Code, Ends};
 use super::date::DateOrder;
 use super::delimited::{Column, Text};
 use super::hash::{self, KeySet};
+use super::missing::MissingTokens;
 use super::short;
 use super::texts::{Counts, NO_CODE, Taken, Texts};
-use super::value::{self, MissingTokens, Notation, Ornament, Reading};
+use super::value::{self, Notation, NumberForm, Ornament, Reading};
 use super::written::Written;
 
 /// Distinct numbers of a column that are counted, in a table of so many columns at most; beyond them there are "many". More
@@ -272,9 +273,22 @@ impl Tally {
         self.texts.known()
     }
 
-    /// Where all values are plain numbers, those that may stand for none.
-    pub(super) fn codes(&self) -> Vec<Code> {
-        if self.is_plain() { self.ends.codes(self.distinct().unwrap_or(DISTINCT_MANY)).collect() } else { Vec::new() }
+    /// Where all values are numbers of this form, and those that are not plain are known, the numbers that may stand for none.
+    pub(super) fn codes(&self, form: NumberForm) -> Vec<Code> {
+        let mut ends = self.ends.clone();
+        // With a point plain ones are other numbers in this form.
+        let are_other = form.notation.has_comma() && self.plain.with_point > 0;
+        if are_other || self.not_finite + self.not_utf8 > 0 {
+            return Vec::new();
+        }
+        if !self.is_plain() {
+            let Some(texts) = self.texts.known_values() else { return Vec::new() };
+            for (text, rows) in texts {
+                let Reading::Number(number) = form.read(text) else { return Vec::new() };
+                ends.take_one(number, rows, text);
+            }
+        }
+        ends.codes(self.distinct().unwrap_or(DISTINCT_MANY)).collect()
     }
 
     /// Whether all values so far are plain numbers.

@@ -252,6 +252,13 @@ impl Texts {
         self.known.as_ref().map(|(dictionary, _)| dictionary.texts())
     }
 
+    /// The known texts that are values, and how often each stands; none where there are too many.
+    pub(super) fn known_values(&self) -> Option<impl Iterator<Item = (&str, u64)>> {
+        let (dictionary, known) = self.known.as_ref()?;
+        let values = known.iter().zip(dictionary.texts()).filter(|((what, _), _)| matches!(what, Known::Text(_)));
+        Some(values.map(|((_, times), text)| (text.as_str(), *times)))
+    }
+
     /// How many differ; none where they are more than are counted.
     pub(super) fn distinct(&self) -> Option<usize> {
         self.seen.len()

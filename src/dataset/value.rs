@@ -1,96 +1,12 @@
-//! What a field may be: missing, a number in one of the usual notations, a boolean, a date, a UUID. Owns how each is
+//! What a field may be: a number in one of the usual notations, a boolean, a date, a UUID. Owns how each is
 //! written and what it is worth; does not know columns.
 //!
 //! A text is trimmed before it comes here. What a notation reads, and to which bits, is in docs/model-file.md.
 
-use std::collections::HashSet;
-use std::convert::Infallible;
 use std::fmt;
-use std::str::FromStr;
-
-/// What people write where they have no value, beside an empty field, in exactly these letters; spreadsheets, pandas, dumps of
-/// databases and SAS write the last four.
-const MISSING: [&str; 8] = ["NA", "None", "?", "-", "#N/A", "<NA>", "\\N", "."];
-/// The same in any case.
-const MISSING_IN_ANY_CASE: [&str; 3] = ["N/A", "nan", "null"];
 
 /// The largest magnitude that counts as a number: its square, summed over the rows of a job, is still one of f64.
 pub(super) const MAGNITUDE_MAX: f64 = 1e140;
-
-/// Which texts stand for no value, beside an empty field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingTokens {
-    /// Whether the usual ones do.
-    pub usual: bool,
-    /// And these.
-    pub named: Vec<String>,
-}
-
-impl Default for MissingTokens {
-    fn default() -> MissingTokens {
-        MissingTokens { usual: true, named: Vec::new() }
-    }
-}
-
-impl MissingTokens {
-    /// Every text, trimmed, that stands for no value; the empty one first.
-    pub fn spellings(&self) -> Vec<String> {
-        let mut texts = vec![String::new()];
-        if self.usual {
-            texts.extend(MISSING.map(str::to_owned));
-            texts.extend(MISSING_IN_ANY_CASE.iter().flat_map(|token| in_any_case(token)));
-        }
-        texts.extend(self.named.iter().cloned());
-        let mut seen = HashSet::new();
-        texts.retain(|text| seen.insert(text.clone()));
-        texts
-    }
-
-    /// Whether this text, trimmed, stands for no value.
-    pub fn has(&self, text: &str) -> bool {
-        text.is_empty() || (self.usual && is_usually_missing(text)) || self.named.iter().any(|token| token == text)
-    }
-}
-
-impl FromStr for MissingTokens {
-    type Err = Infallible;
-
-    /// Tokens with commas between; `default` among them stands for the usual ones.
-    fn from_str(text: &str) -> Result<MissingTokens, Infallible> {
-        let mut tokens = MissingTokens { usual: false, named: Vec::new() };
-        for token in text.split(',').map(str::trim).filter(|token| !token.is_empty()) {
-            match token {
-                "default" => tokens.usual = true,
-                token => tokens.named.push(token.to_owned()),
-            }
-        }
-        Ok(tokens)
-    }
-}
-
-impl fmt::Display for MissingTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let usual = self.usual.then_some("default");
-        let tokens: Vec<&str> = usual.into_iter().chain(self.named.iter().map(String::as_str)).collect();
-        f.write_str(&tokens.join(","))
-    }
-}
-
-fn is_usually_missing(text: &str) -> bool {
-    // The longest has four letters; and what most fields begin with, none does.
-    text.len() <= 4
-        && matches!(text.as_bytes().first(), Some(b'N' | b'n' | b'?' | b'-' | b'#' | b'<' | b'\\' | b'.'))
-        && (MISSING.contains(&text) || MISSING_IN_ANY_CASE.iter().any(|token| token.eq_ignore_ascii_case(text)))
-}
-
-/// A text of ASCII in capitals and small letters, in every mixture.
-fn in_any_case(text: &str) -> Vec<String> {
-    text.chars().fold(vec![String::new()], |begun, c| {
-        let either =
-            if c.is_ascii_alphabetic() { vec![c.to_ascii_lowercase(), c.to_ascii_uppercase()] } else { vec![c] };
-        begun.iter().flat_map(|text| either.iter().map(move |c| format!("{text}{c}"))).collect()
-    })
-}
 
 /// How a column writes its numbers: the decimal mark, and what may stand between groups of three digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -500,30 +416,6 @@ mod tests {
         let percent = form(Notation::Comma, Some(Ornament::Percent));
         assert_eq!([percent.read("12,5 %"), percent.read("12,5%")], [Reading::Number(12.5); 2]);
         assert_eq!(form(Notation::Point, None).read("5%"), Reading::Not);
-    }
-
-    #[test]
-    fn missing_values_are_the_usual_marks_or_those_that_are_named() {
-        let usual = MissingTokens::default();
-        for text in ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-", "#N/A", "<NA>", "\\N", "."]
-        {
-            assert!(usual.has(text), "{text:?}");
-        }
-        for text in ["none", "na", "0", "--", "nil", "unknown"] {
-            assert!(!usual.has(text), "{text:?}");
-        }
-        let spellings = usual.spellings();
-        assert_eq!(spellings.len(), 1 + 8 + 4 + 8 + 16);
-        assert!(
-            spellings.iter().all(|text| usual.has(text))
-                && ["", "?", "n/A", "nAN", "NULL"].iter().all(|text| spellings.iter().any(|spelling| spelling == text))
-        );
-        let named: MissingTokens = "-999".parse().unwrap();
-        assert!(named.has("") && named.has("-999") && !named.has("NA"));
-        let more: MissingTokens = "default,-999".parse().unwrap();
-        assert!(more.has("") && more.has("-999") && more.has("NA"));
-        assert_eq!(more.to_string(), "default,-999");
-        assert_eq!(named.spellings(), ["", "-999"]);
     }
 
     #[test]

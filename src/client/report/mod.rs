@@ -36,6 +36,7 @@ use super::score::Judged;
 use super::sink::{self, Sink};
 use super::work::Work;
 use crate::cli::{Exit, Failure};
+use crate::dataset::for_shell;
 use crate::job::{JobId, RoundSummary, RowsRef, Summary};
 use crate::model::Kernel;
 use crate::model::file::ModelFile;
@@ -73,8 +74,8 @@ impl<'a> Reporting<'a> {
         access: Option<&Access>,
     ) -> Result<String, ConnectionError> {
         let ReportOptions { environment, command, .. } = self.options;
-        let variables = environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
-        let command = variables.chain(command.iter().map(|word| quoted(word))).collect::<Vec<_>>().join(" ");
+        let variables = environment.iter().map(|(name, value)| format!("{name}={}", for_shell(value)));
+        let command = variables.chain(command.iter().map(|word| for_shell(word))).collect::<Vec<_>>().join(" ");
         let history = self.history.clone();
         page(conversation, objects, job, history, (true, Ok(command)), access)
     }
@@ -173,15 +174,6 @@ pub(super) fn save(out: Option<&Path>, page: &str) -> Result<(), Failure> {
     let mut sink = Sink::open(out, "report")?;
     sink.write(page.as_bytes())?;
     sink.finish()
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// That such a job has an end to report on.

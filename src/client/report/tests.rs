@@ -5,15 +5,15 @@ use std::path::Path;
 use super::content::{Column, Content, DoneJob, rows_gone};
 use super::history::History;
 use super::judged::{Figures, JudgedRows, Whose};
+use super::sections;
 use super::timeline::{Lane, Timeline};
-use super::{quoted, sections};
 use crate::client::figures::TargetSums;
 use crate::client::importance::{Importance, KeptRows, Subject};
 use crate::client::notes::Words;
 use crate::client::options::{Access, Target as Coordinator};
 use crate::client::score::Judged;
 use crate::client::work::Work;
-use crate::dataset::{Baseline, Schema};
+use crate::dataset::{Baseline, Schema, for_shell};
 use crate::digest::Digest;
 use crate::job::{
     JobId, NodeTasks, OnNoNodes, OnTaskFailure, Operation, Profile, RoundSummary, RowsRef, Specification, Summary,
@@ -265,7 +265,7 @@ fn page(name: &str, rounds: u32, nodes: usize, classes: usize) -> String {
         judged: Ok(judged(names)),
         importance: Ok(importance(name, nodes as u32)),
         was_heard: true,
-        command: Ok(format!("client --data {}", quoted(name))),
+        command: Ok(format!("client --data {}", for_shell(name))),
         access: Some(&access),
     });
     if let Ok(columns) = &mut content.columns {
@@ -424,12 +424,4 @@ fn numbers_that_are_fitted_have_a_table_for_each_target() {
         page.contains("price over 2 validation rows") && page.contains(">rmse</th><td class=\"n\">0.70711</td>"),
         "{page}"
     );
-}
-
-#[test]
-fn words_of_the_command_are_quoted_for_a_shell() {
-    assert_eq!(quoted("last:0.1"), "last:0.1");
-    assert_eq!(quoted("my data.csv"), "'my data.csv'");
-    assert_eq!(quoted("it's"), "'it'\\''s'");
-    assert_eq!((quoted(""), quoted("$HOME")), ("''".to_owned(), "'$HOME'".to_owned()));
 }

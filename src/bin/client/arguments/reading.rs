@@ -45,7 +45,8 @@ pub struct Reading {
     /// Decimal mark, . or , [default: found out]
     #[arg(long, value_name = "MARK")]
     pub decimal: Option<Decimal>,
-    /// Texts that stand for a missing value, beside an empty field; default among them stands for the usual ones
+    /// Texts that stand for a missing value, beside an empty field, in quotes where they have a comma; default among them stands for
+    /// the usual ones
     /// [default: NA, None, ?, -, #N/A, <NA>, \N, a point, and N/A, NaN, null in any case]
     #[arg(long, value_name = "TOKEN,...", allow_hyphen_values = true)]
     pub missing: Option<MissingTokens>,
