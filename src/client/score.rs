@@ -423,7 +423,8 @@ impl Score {
             }
             Score::Fit(Fit { judged, rows, name, errors, baseline }) => {
                 let over = judged.rows_in_words(*rows);
-                let of = name.as_ref().map_or_else(String::new, |name| format!(" of {}", shown(name)));
+                // Several targets have no unit in common.
+                let of = name.as_ref().map_or_else(|| " deviations".to_owned(), |name| format!(" of {}", shown(name)));
                 let mut lines = Vec::new();
                 if baseline.is_some() || errors.r2.is_some() {
                     lines.push(("r2", format!("{} over {over}", r2_in_words(errors))));

@@ -39,7 +39,8 @@ pub enum Quality {
     ErrorRate(f64),
     /// One less the part that the squared errors are of the targets' squared distances from their own means.
     R2(f64),
-    /// The root of the mean over rows of the squared distance from their targets, where nothing says how far apart those lie.
+    /// The root of the mean over rows of the squared distance from their targets, where nothing says how far apart those lie: in
+    /// deviations of the training rows, as targets are standardised.
     RootMeanSquare(f64),
     /// None of the numbers that say it is there: they may be a newer program's.
     Unknown,
@@ -62,7 +63,7 @@ impl fmt::Display for Quality {
         match self {
             Quality::ErrorRate(error) => write!(f, "{:.2} %", 100.0 * (1.0 - error)),
             Quality::R2(share) => write!(f, "{share:.4}"),
-            Quality::RootMeanSquare(root) => write!(f, "{root:.5}"),
+            Quality::RootMeanSquare(root) => write!(f, "{root:.5} deviations of the target"),
             Quality::Unknown => f.write_str("-"),
         }
     }
@@ -156,7 +157,10 @@ mod tests {
         assert_eq!(metrics.with_tagged(2, 1.0), None);
         assert_eq!(metrics.quality(4).to_string(), "25.00 %");
         let regression = Metrics::default().with(Metric::Loss, 18.0).with(Metric::SquaredError, 36.0);
-        assert_eq!((regression.quality(4).name(), regression.quality(4).to_string().as_str()), ("rmse", "3.00000"));
+        assert_eq!(
+            (regression.quality(4).name(), regression.quality(4).to_string().as_str()),
+            ("rmse", "3.00000 deviations of the target")
+        );
         let result = regression.with(Metric::SquaredTotal, 32.0);
         assert_eq!(result.with(Metric::Variation, 64.0).quality(4), Quality::R2(0.5));
         assert_eq!(result.with(Metric::Variation, 0.0).quality(4).name(), "rmse");

@@ -146,7 +146,7 @@ fn errors_are_in_the_targets_unit_and_r2_is_about_the_validation_rows_mean() {
 #[test]
 fn numbers_without_notes_or_of_several_targets_are_in_deviations_and_name_no_target() {
     let score = Measure::default().score(&off(16.0, 4.0), 4);
-    assert_eq!(text(&score), ["rmse: 2.0000 over 4 validation rows", "mae: 1.0000"]);
+    assert_eq!(text(&score), ["rmse: 2.0000 deviations over 4 validation rows", "mae: 1.0000 deviations"]);
     assert_eq!(score.cells().len(), score.columns().len());
     let scales = vec![TargetScale::new("a", 1.0, 10.0).unwrap(), TargetScale::new("b", 1.0, 2.0).unwrap()];
     let guess = Baseline::Mean { squared: 4.0, absolute: 4.0, variation: 0.0 };
@@ -155,8 +155,8 @@ fn numbers_without_notes_or_of_several_targets_are_in_deviations_and_name_no_tar
         text(&score),
         [
             "r2: - over 4 validation rows",
-            "rmse: 0.50000 over 4 validation rows",
-            "mae: 0.50000",
+            "rmse: 0.50000 deviations over 4 validation rows",
+            "mae: 0.50000 deviations",
             "baseline: rmse 1.0000, mae 1.0000 by always saying the training rows' mean"
         ]
     );
