@@ -17,6 +17,8 @@ const YEARS: std::ops::RangeInclusive<f64> = 1_000.0..=2_999.0;
 
 /// Of texts such as 12 kg, or 0:30.
 const BEHIND_NUMBERS: &str = "text behind numbers; numbers alone, in one unit, would be one input";
+/// Of texts such as '12.
+const BEHIND_APOSTROPHES: &str = "an apostrophe in front of numbers; numbers alone would be one input";
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub(super) enum Decimals {
     Said { comma: bool },
     /// A comma where both are possible: another sign separates the fields.
     PrefersComma,
+    /// The same, and there are columns that nothing else fits: a point can only stand between thousands.
+    HasComma,
     /// A point where both are possible.
     PrefersPoint,
 }
@@ -110,7 +114,10 @@ fn number_form(tally: &Tally, decimals: Decimals) -> (NumberForm, u64, bool) {
             let best = of_mark.clone().find(|&notation| tally.read_by(notation) == most).unwrap_or_default();
             (best, most, None)
         }
-        Decimals::PrefersComma => tally.best_notation(true),
+        Decimals::HasComma if tally.may_have_points_between_thousands() => {
+            (Notation::CommaGrouped, tally.read_by(Notation::CommaGrouped), None)
+        }
+        Decimals::PrefersComma | Decimals::HasComma => tally.best_notation(true),
         Decimals::PrefersPoint => tally.best_notation(false),
     };
     let ornament = tally.ornament().filter(|(_, count)| 2 * count > read).map(|(ornament, _)| ornament);
@@ -246,16 +253,25 @@ fn textual(tally: &Tally, has_numbers: bool) -> Decision {
     let behind_numbers =
         !has_numbers && distinct.is_none_or(|distinct| distinct > FEW) && tally.are_texts_behind_numbers();
     if distinct == Some(present) && present >= ROWS_NUMBERED_MIN {
-        let why = if behind_numbers { BEHIND_NUMBERS } else { "a different text in every row" };
+        let why = match (behind_numbers, tally.are_numbers_behind_apostrophes()) {
+            (true, _) => BEHIND_NUMBERS,
+            (false, true) => BEHIND_APOSTROPHES,
+            (false, false) => "a different text in every row",
+        };
         return decided(Kind::Identifier, why, "--use");
     }
     match distinct {
         Some(distinct) if distinct <= FEW || (distinct <= CATEGORIES_MAX && !most_differ) => {
             let why = if has_numbers { "numbers and names" } else { "" };
-            let why = if behind_numbers { BEHIND_NUMBERS } else { why };
+            let why = match (behind_numbers, tally.are_numbers_behind_apostrophes()) {
+                (true, _) => BEHIND_NUMBERS,
+                (false, true) => BEHIND_APOSTROPHES,
+                (false, false) => why,
+            };
             decided(Kind::Category, why, if has_numbers { "--number" } else { "" })
         }
         _ if behind_numbers => decided(Kind::Unusable, BEHIND_NUMBERS, "--use"),
+        _ if tally.are_numbers_behind_apostrophes() => decided(Kind::Unusable, BEHIND_APOSTROPHES, "--use"),
         _ => decided(Kind::Unusable, "text with few repetitions", "--use"),
     }
 }

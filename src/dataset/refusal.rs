@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::place::{Column, Quoted};
+use super::date;
+use super::place::{Column, Quoted, for_shell};
+use super::value;
 
 /// Fields that a summary shows.
 const EXAMPLES_MAX: usize = 2;
@@ -90,6 +92,22 @@ impl Refusal {
         }
     }
 
+    /// Whether what is shown of it is dates, in another order than that of the column.
+    fn is_of_other_dates(&self) -> bool {
+        self.cause == Cause::NotADate && self.examples.iter().all(|example| date::orders(&example.text) != 0)
+    }
+
+    /// Where nothing but lines of sums is refused, the command that leaves them out.
+    fn without_sums(&self) -> Option<String> {
+        let is_of_sum = |example: &Example| example.file.is_none() && value::is_sum(&example.text);
+        let are_all_shown = self.rows == self.examples.len() as u64;
+        let lines: Vec<String> = self.examples.iter().map(|example| format!("{}d", example.line)).collect();
+        (are_all_shown && self.examples.iter().all(is_of_sum)).then(|| {
+            let script = for_shell(&lines.join(";"));
+            format!("if that is a line of sums, leave it out: sed {script} FILE > table.csv; or: ")
+        })
+    }
+
     /// What would take the values.
     fn cure(&self) -> String {
         let word = self.column.as_word();
@@ -111,7 +129,8 @@ impl Refusal {
         let as_missing = (!texts.is_empty())
             .then(|| format!("--missing {quote}{tokens}{quote} takes such values for missing"))
             // No value would be left.
-            .filter(|_| self.cause != Cause::NoSide && self.rows < self.of);
+            .filter(|_| self.cause != Cause::NoSide && self.rows < self.of && !self.is_of_other_dates());
+        let as_missing = as_missing.filter(|_| self.without_sums().is_none());
         let other = match self.cause {
             Cause::NotUtf8 => Some("iconv -f LATIN1 -t UTF-8 FILE > FILE.csv converts the file".to_owned()),
             Cause::NotANumber if self.is_label => Some("--task classify takes them for names of classes".to_owned()),
@@ -126,7 +145,12 @@ impl Refusal {
         let as_missing = as_missing.filter(|_| !matches!(self.cause, Cause::NotUtf8 | Cause::Missing | Cause::NoLabel));
         let ignore = Some(ignore).filter(|_| self.cause != Cause::NoLabel);
         let cures: Vec<String> = [as_missing, other, ignore].into_iter().flatten().collect();
-        format!("correct them, or: {}", cures.join(", "))
+        let first = match self.without_sums() {
+            Some(sums) => sums,
+            None if self.is_of_other_dates() => "write all of them as 2024-01-31, or: ".to_owned(),
+            None => "correct them, or: ".to_owned(),
+        };
+        first + &cures.join(", ")
     }
 
     /// The summary as JSON.
@@ -152,6 +176,7 @@ impl fmt::Display for Refusal {
             Cause::NotUtf8 => "text that is not UTF-8",
             Cause::NotANumber => "no number",
             Cause::NotFinite => "no finite number",
+            Cause::NotADate if self.is_of_other_dates() => "the date in another order than the others",
             Cause::NotADate => "no date",
             Cause::NotABoolean => "neither true nor false",
             Cause::Missing => "no value",

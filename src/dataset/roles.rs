@@ -11,7 +11,7 @@ use super::place::{Column, Quoted, for_shell, listed};
 use super::survey::Survey;
 use super::tally::Tally;
 use super::target::alike;
-use super::value::NumberForm;
+use super::value::{Notation, NumberForm};
 
 /// Different whole numbers that are classes, at most.
 const CLASSES_OF_NUMBERS_MAX: u64 = 32;
@@ -22,6 +22,9 @@ const NAMES_OF_LABELS: [&str; 6] = ["label", "class", "target", "y", "species", 
 const ALIKE_SHOWN: usize = 4;
 /// Columns with numbers that may stand for no value that a sentence names.
 const CODES_SHOWN: usize = 4;
+
+/// Rows to each line of sums, at least.
+const SUMS_OF_ROWS_MIN: u64 = 10;
 
 /// What a column is there for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +137,7 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
     let decimals = match (options.decimal, survey.separator) {
         (Some(decimal), _) => Decimals::Said { comma: decimal == Decimal::Comma },
         (None, None | Some(b',')) => Decimals::PrefersPoint,
+        (None, _) if has_decimal_commas(&survey.tallies) => Decimals::HasComma,
         (None, _) => Decimals::PrefersComma,
     };
     let mut hints = Vec::new();
@@ -203,6 +207,8 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
         }
     }
     hints.extend(alike_categories(&columns, survey));
+    hints.extend(points_of_thousands(&columns, survey, decimals));
+    hints.extend(sums_among_rows(&columns, survey));
     hints.extend(stand_for_none(&columns, survey, options, task));
     let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, hints };
     if roles.labels.len() > 1 && task == Task::Classify {
@@ -225,6 +231,44 @@ fn alike_categories(columns: &[PlannedColumn], survey: &Survey) -> Option<String
     (!found.is_empty()).then(|| {
         let found = listed(found.iter(), ALIKE_SHOWN);
         format!("categories that differ only in case or spaces are different ones: {found}; write them alike where they are one")
+    })
+}
+
+/// Whether a file's decimal mark is a comma: there are columns of which nothing else can be said, and none with a decimal point.
+fn has_decimal_commas(tallies: &[Tally]) -> bool {
+    tallies.iter().any(Tally::has_decimal_commas) && !tallies.iter().any(Tally::has_decimal_points)
+}
+
+/// Columns of numbers with points that may stand between thousands, and how to say so.
+fn points_of_thousands(columns: &[PlannedColumn], survey: &Survey, decimals: Decimals) -> Option<String> {
+    let is_meant = |column: &PlannedColumn, tally: &Tally| {
+        let is_of_points = matches!(column.kind, Kind::Number(NumberForm { notation: Notation::Point, .. }));
+        let has_word = matches!(column.role, Role::Feature | Role::Label);
+        is_of_points && has_word && tally.may_have_points_between_thousands()
+    };
+    let pairs = columns.iter().zip(&survey.tallies).filter(|(column, tally)| is_meant(column, tally));
+    let found: Vec<&Column> = pairs.map(|(column, _)| &column.column).collect();
+    (decimals == Decimals::PrefersComma && !found.is_empty()).then(|| {
+        let found = listed(found.iter(), CODES_SHOWN);
+        format!(
+            "{found}: each point has three digits behind it, and is taken for the decimal mark; if points stand between thousands, \
+             --decimal , says so, of all columns"
+        )
+    })
+}
+
+/// Rows that may be sums of others, as a spreadsheet has them at the end of a table.
+fn sums_among_rows(columns: &[PlannedColumn], survey: &Survey) -> Option<String> {
+    let mut found = Vec::new();
+    for (column, tally) in columns.iter().zip(&survey.tallies).filter(|(column, _)| column.role != Role::Label) {
+        for (text, rows) in tally.sums().filter(|(_, rows)| SUMS_OF_ROWS_MIN * rows <= survey.rows) {
+            let rows = if rows == 1 { "a row".to_owned() } else { format!("{rows} rows") };
+            found.push(format!("{} has {} in {rows}", column.column, Quoted(text)));
+        }
+    }
+    (!found.is_empty()).then(|| {
+        let found = listed(found.iter(), CODES_SHOWN);
+        format!("{found}: if that is a line of sums, take it out of the file, or it trains and judges as a row like the others")
     })
 }
 

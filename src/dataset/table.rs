@@ -376,7 +376,7 @@ impl<'a> Filling<'a> {
             let refusals: Vec<_> = self.refusals.into_values().map(|refusal| Refusal { of, ..refusal }).collect();
             let first_line = self.lines.of(0);
             let names = self.survey.names.as_deref();
-            return Err(title::first_row(names, first_line, &refusals).unwrap_or(Fault::Refused { refusals }));
+            return Err(title::names_or_units(names, first_line, &refusals).unwrap_or(Fault::Refused { refusals }));
         }
         let label = self.roles.labels[0];
         if self.rows == 0 {

@@ -98,6 +98,9 @@ impl Plain {
     }
 }
 
+/// Characters of a unit, at most.
+const UNIT_CHARACTERS_MAX: usize = 8;
+
 /// What is known of a column.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
@@ -308,9 +311,29 @@ impl Tally {
         Some(count(self.numbers.len())? + count(self.texts.distinct())?)
     }
 
-    /// Whether no value is a number, and each begins with one.
+    /// Whether no value is a number, and each begins with one, with a unit or a time of day behind it.
     pub(super) fn are_texts_behind_numbers(&self) -> bool {
-        self.plain.count + self.not_finite + self.not_utf8 == 0 && self.texts.begin_with_digits()
+        // Of a street with a number in front there is more behind it.
+        let is_unit = |text: &str| {
+            let behind =
+                text.trim_start_matches(|c: char| c.is_ascii_digit() || c.is_whitespace() || ".,:'".contains(c));
+            behind.chars().count() <= UNIT_CHARACTERS_MAX
+        };
+        let are_units = self.texts.known_values().is_none_or(|mut texts| texts.all(|(text, _)| is_unit(text)));
+        self.plain.count + self.not_finite + self.not_utf8 == 0 && self.texts.begin_with_digits() && are_units
+    }
+
+    /// Whether each value is a number behind an apostrophe, as a spreadsheet has it that is to take it for text.
+    pub(super) fn are_numbers_behind_apostrophes(&self) -> bool {
+        let is_one =
+            |text: &str| text.strip_prefix('\'').is_some_and(|rest| matches!(value::plain(rest), Reading::Number(_)));
+        let are_all = self.texts.known_values().is_some_and(|mut texts| texts.all(|(text, _)| is_one(text)));
+        are_all && self.present > 0 && self.plain.count + self.not_finite + self.not_utf8 == 0
+    }
+
+    /// The texts among the values that are what a line of sums is called, and how often each stands.
+    pub(super) fn sums(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.texts.known_values().into_iter().flatten().filter(|(text, _)| value::is_sum(text))
     }
 
     /// Whether all numbers are whole and written plainly, and each other text is a word.
@@ -347,6 +370,26 @@ impl Tally {
         let is_rival = |other: &Notation| other.has_comma() != best.has_comma() && reads(*other) == most;
         let rival = order.into_iter().find(is_rival).filter(|_| best != Point);
         (best, most, rival)
+    }
+
+    /// Whether each number has a decimal comma, and may have no point for its decimal mark.
+    pub(super) fn has_decimal_commas(&self) -> bool {
+        let reads_all = |notation: &Notation| self.read_by(*notation) == self.present;
+        let mut all = Notation::ALL.into_iter().filter(reads_all).peekable();
+        self.present > 0 && all.peek().is_some() && all.all(Notation::has_comma)
+    }
+
+    /// Whether all are plain numbers, and some have a point that stands between no thousands.
+    pub(super) fn has_decimal_points(&self) -> bool {
+        self.is_plain() && self.plain.with_point > self.plain.thousands
+    }
+
+    /// Whether each value is a number in which a point may stand between thousands, and some have one.
+    pub(super) fn may_have_points_between_thousands(&self) -> bool {
+        let reads = |notation: Notation| self.read_by(notation);
+        // Nobody writes 123 as 0.123.
+        let is_part = 0.0 < self.plain.least && self.plain.least < 1.0;
+        reads(Notation::CommaGrouped) == self.present && reads(Notation::Comma) < self.present && !is_part
     }
 
     /// Fields that this notation reads.

@@ -8,6 +8,7 @@ mod collected;
 mod kept;
 mod learning;
 mod preparing;
+mod spreadsheets;
 
 fn read(csv: impl AsRef<[u8]>, options: &ReadOptions) -> Result<Dataset, DatasetError> {
     Dataset::from_reader("data.csv", csv.as_ref(), options)

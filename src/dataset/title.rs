@@ -17,19 +17,23 @@ const LINES_OF_A_TABLE_MIN: usize = 3;
 
 const SEPARATORS: [u8; 4] = [b';', b'\t', b',', b'|'];
 
-/// What the first row of a table is, on this line, if it alone is refused, in several columns: the names of the columns, where most of
-/// those in the header are empty, as a title's line of as many fields leaves them; or units.
-pub(super) fn first_row(names: Option<&[String]>, line: u64, refusals: &[Refusal]) -> Option<Fault> {
+/// What a row is that alone is refused, in several columns: the names of the columns, where most of those in the header are empty, as a
+/// title's line of as many fields leaves them; or units, in the first row.
+pub(super) fn names_or_units(names: Option<&[String]>, first_line: u64, refusals: &[Refusal]) -> Option<Fault> {
+    let is_alone = |refusal: &&Refusal| refusal.rows == 1;
+    let line =
+        refusals.iter().filter(is_alone).flat_map(|refusal| &refusal.examples).map(|example| example.line).max()?;
+    // A title's own lines may be refused in a column, too.
     let is_there = |refusal: &Refusal| {
         let is_text = matches!(refusal.cause, Cause::NotANumber | Cause::NotADate | Cause::NotABoolean);
         let examples = &refusal.examples;
-        is_text && refusal.rows == 1 && examples.iter().all(|example| example.line == line && example.file.is_none())
+        is_text && refusal.rows < line && examples.iter().all(|example| example.line <= line && example.file.is_none())
     };
     let names = names.filter(|_| refusals.len() > 1 && refusals.iter().all(is_there))?;
     let empty = names.iter().filter(|name| name.is_empty()).count();
     match 2 * empty > names.len() {
         true => (line <= LINES_OF_A_TITLE_MAX + 1).then_some(Fault::Titled { line }),
-        false => (line == 2).then_some(Fault::Units { line, columns: refusals.len() }),
+        false => (line == 2 && first_line == 2).then_some(Fault::Units { line, columns: refusals.len() }),
     }
 }
 

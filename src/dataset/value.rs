@@ -298,6 +298,33 @@ pub fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// What a line of sums is called, in small letters.
+const SUMS: [&str; 16] = [
+    "total",
+    "totals",
+    "grand total",
+    "subtotal",
+    "sub-total",
+    "sub total",
+    "sum",
+    "summe",
+    "gesamt",
+    "gesamtsumme",
+    "zwischensumme",
+    "insgesamt",
+    "somme",
+    "totale",
+    "totaal",
+    "suma",
+];
+
+/// Whether a text is what a line of sums is called.
+pub fn is_sum(text: &str) -> bool {
+    let text = text.trim_end_matches(':').trim_end();
+    // The shortest has three letters, the longest thirteen.
+    (3..=13).contains(&text.len()) && SUMS.iter().any(|sum| sum.eq_ignore_ascii_case(text))
+}
+
 /// Whether a text is a word, such as nobody writes for a number by mistake: three letters or more.
 pub fn is_word(text: &str) -> bool {
     text.chars().count() >= 3 && text.chars().all(char::is_alphabetic)
@@ -416,6 +443,12 @@ mod tests {
         let percent = form(Notation::Comma, Some(Ornament::Percent));
         assert_eq!([percent.read("12,5 %"), percent.read("12,5%")], [Reading::Number(12.5); 2]);
         assert_eq!(form(Notation::Point, None).read("5%"), Reading::Not);
+    }
+
+    #[test]
+    fn lines_of_sums_are_known_by_what_they_are_called() {
+        assert!(["Total", "GRAND TOTAL", "Summe:", "sum"].into_iter().all(is_sum));
+        assert!(["Totalia", "sums", "", ":", "summer", "Total 2024"].iter().all(|text| !is_sum(text)));
     }
 
     #[test]
