@@ -27,6 +27,7 @@ mod hash;
 mod header;
 mod kept;
 mod kinds;
+mod leak;
 mod lines;
 mod memo;
 mod missing;
@@ -435,9 +436,27 @@ impl Dataset {
         FieldLocation { line: self.table.lines.of(row as usize), column: self.survey.column(place) }
     }
 
-    /// Sentences about a division of the rows that shows little.
-    fn warnings(&self, split: &Split) -> Vec<String> {
-        let TargetColumn::Classes(classes) = &self.table.target else { return Vec::new() };
+    /// Sentences about columns that tell too much, and a division of the rows that shows little.
+    fn warnings(&self, split: &Split) -> Result<Vec<String>, DatasetError> {
+        // Of arrays nothing is guessed.
+        let has_guesses = self.survey.separator.is_some();
+        let leaks = if has_guesses {
+            leak::leaks(&self.table.features, self.table.lead, &self.table.target)
+        } else {
+            Ok(Vec::new())
+        };
+        let leaks = leaks.map_err(|fault| self.error(fault, None))?;
+        let (tells, classes) = match &self.table.target {
+            TargetColumn::Classes(classes) => ("alone tells the label of every row", Some(classes)),
+            TargetColumn::Values { .. } => ("lies on a straight line with the label in every row", None),
+        };
+        let leak = |place: usize| {
+            let column = self.survey.column(place);
+            let word = column.as_word();
+            format!("{column} {tells}: if it is known only with the label, leave it out (--ignore {word})")
+        };
+        let leaks = leaks.into_iter().take(LEAKS_SHOWN).map(leak);
+        let Some(classes) = classes else { return Ok(leaks.collect()) };
         let mut counts = vec![0u64; classes.names.len()];
         classes.labels.iter().for_each(|&label| counts[label as usize] += 1);
         let small = counts.iter().zip(&classes.names).filter(|(count, _)| **count < ROWS_OF_CLASS_MIN);
@@ -451,7 +470,8 @@ impl Dataset {
                 self.rows()
             ));
         }
-        warnings
+        warnings.extend(leaks);
+        Ok(warnings)
     }
 }
 
@@ -463,6 +483,8 @@ const VALIDATED_ROWS_MANY: usize = 5_000;
 const FITTED_ROWS_MANY: usize = 100;
 /// Rows of a class, below which a sentence names it.
 const ROWS_OF_CLASS_MIN: u64 = 3;
+/// Columns that tell the label, of which a sentence each is said.
+const LEAKS_SHOWN: usize = 3;
 /// Classes that such a sentence names.
 const CLASSES_SHOWN: usize = 5;
 

@@ -25,7 +25,7 @@ impl Dataset {
         seed: u64,
     ) -> Result<(Schema, Vec<String>), DatasetError> {
         let Learned { split, schema, .. } = self.learned(split, test, scaling, seed)?;
-        let warnings = self.warnings(&split);
+        let warnings = self.warnings(&split)?;
         Ok((schema, warnings))
     }
 
@@ -48,7 +48,7 @@ impl Dataset {
         let validation = block(&split.validation)?;
         let test = if split.test.is_empty() { None } else { Some(block(&split.test)?) };
         let (features, feature_names, scaling) = (schema.width(), schema.input_names(), schema.scales());
-        let warnings = self.warnings(&split);
+        let warnings = self.warnings(&split)?;
         Ok(Prepared { features, target, feature_names, scaling, schema, shards, validation, test, warnings })
     }
 

@@ -6,6 +6,7 @@ use super::*;
 mod cases;
 mod collected;
 mod kept;
+mod leaks;
 mod learning;
 mod preparing;
 mod spreadsheets;
