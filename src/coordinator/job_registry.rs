@@ -193,6 +193,10 @@ impl Jobs {
         if job == JobId::NIL {
             return Err(Refusal::Nil);
         }
+        // A job that is known brings nothing new. After a start with less memory it may take more than there is: it waits.
+        if self.open.contains_key(&job) {
+            return Ok(());
+        }
         let arithmetic = specification.training.arithmetic;
         if arithmetic != crate::model::ARITHMETIC {
             return Err(Refusal::Arithmetic { got: arithmetic });
@@ -215,10 +219,6 @@ impl Jobs {
         let allowed = self.memory.allowed_bytes;
         if memory.bytes() > allowed {
             return Err(Refusal::Memory { bytes: memory.bytes(), allowed });
-        }
-        // A job that is known brings nothing new.
-        if self.open.contains_key(&job) {
-            return Ok(());
         }
         if let Err((bytes, free)) = self.has_memory_for(memory) {
             return Err(Refusal::NoMemory { bytes, free });

@@ -76,6 +76,10 @@ fn a_job_is_taken_where_it_fits_into_memory_and_while_others_leave_it_as_much() 
     assert_eq!(check(&jobs, 1), Ok(()), "it is known");
     jobs.release(JobId(1));
     assert_eq!(check(&jobs, 3), Ok(()));
+    // As after a start with less memory.
+    let mut jobs = with(needed - 1);
+    jobs.insert(JobId(1), Arc::new(specification(1)), 0, None);
+    assert_eq!(check(&jobs, 1), Ok(()), "it is known, and waits");
     // Two that wait take turns with what they work with.
     let mut jobs = with(needed + kept);
     jobs.insert(JobId(1), Arc::new(specification(1)), 0, None);
