@@ -68,7 +68,7 @@ fn lies_on_a_line(column: &Column, lead: usize, targets: &[f64]) -> Result<bool,
     let goes_on = each_row(column, lead, |cells, value, row| match cells.number(value) {
         Some(number) => {
             line.take(number, targets[row]);
-            line.rows % ROWS_OF_LINE != 0 || line.is_one()
+            !line.rows.is_multiple_of(ROWS_OF_LINE) || line.is_one()
         }
         None => false,
     })?;

@@ -27,7 +27,8 @@ fn codes_in_columns_with_a_decimal_comma_are_named_with_the_option_that_takes_th
 fn points_stand_between_thousands_where_other_columns_have_decimal_commas() {
     let people = |row: usize| ["950", "1.250", "12.500", "101.000"][row % 4];
     let mut csv = "people;area;k\n".to_owned();
-    (0..24).for_each(|row| csv += &format!("{};{row},5;{}\n", people(row), if row % 3 == 0 { "x" } else { "y" }));
+    (0..24)
+        .for_each(|row| csv += &format!("{};{row},5;{}\n", people(row), if row.is_multiple_of(3) { "x" } else { "y" }));
     let asked = Preparation { split: last(4), scaling: Scaling::None, sharding: Sharding::Contiguous, ..ASKED };
     let prepared = dataset(&csv).prepare(&asked).unwrap();
     let first: Vec<f32> = dense(&prepared.shards[0]).chunks(prepared.features).take(4).map(|row| row[0]).collect();
@@ -84,8 +85,9 @@ fn a_title_that_fills_several_lines_with_separators_is_told_from_rows() {
 
 #[test]
 fn dates_in_several_orders_are_told_as_such() {
-    let day =
-        |row: usize| if row % 3 == 0 { format!("2024-01-{:02}", row + 1) } else { format!("{}.01.2024", row + 1) };
+    let day = |row: usize| {
+        if row.is_multiple_of(3) { format!("2024-01-{:02}", row + 1) } else { format!("{}.01.2024", row + 1) }
+    };
     let told = sentence("day,k\n".to_owned() + &rows(',', 24, day));
     assert!(
         told.contains("8 of 24 rows have the date in another order than the others (\"2024-01-01\" in line 2"),
