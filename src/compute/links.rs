@@ -8,29 +8,43 @@ use super::specified::{LastSpecified, Specified, Unspecified};
 use super::work::{Context, Work, refusal};
 use crate::digest::Digest;
 use crate::job::TaskId;
+use crate::job::memory::objects_bytes;
 use crate::model::ARITHMETIC;
 use crate::net::{FetchError, Fetched, Fetcher, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{Error, Held, Piece, Poll, Pong, Results, RowsSource, Train};
 use crate::wire::{ErrorCode, Message, MessageType, object};
 
+/// Where objects are kept.
+pub(super) struct Kept {
+    pub(super) store: Arc<Store>,
+    /// Bytes of rows that it keeps.
+    pub(super) rows_bytes: u64,
+    /// The node's, each of whose results is there until it has been fetched.
+    pub(super) workers: u32,
+}
+
 /// The requests of one coordinator.
 pub(super) struct Serving {
     key: LinkKey,
     driver: Arc<Driver>,
     store: Arc<Store>,
+    rows_bytes_max: u64,
+    workers: u32,
     object_bytes_max: u64,
     fetcher: Fetcher,
     last_specified: LastSpecified,
 }
 
 impl Serving {
-    pub(super) fn new(key: LinkKey, driver: Arc<Driver>, store: Arc<Store>, object_bytes_max: u64) -> Serving {
+    pub(super) fn new(key: LinkKey, driver: Arc<Driver>, kept: Kept, object_bytes_max: u64) -> Serving {
+        let Kept { store, rows_bytes: rows_bytes_max, workers } = kept;
         let (fetcher, last_specified) = (Fetcher::new(store.clone()), LastSpecified::default());
-        Serving { key, driver, fetcher, store, object_bytes_max, last_specified }
+        Serving { key, driver, fetcher, store, rows_bytes_max, workers, object_bytes_max, last_specified }
     }
 
     fn train(&mut self, link: &Link<Context>, request: u32, mut train: Train) -> Result<(), Error> {
+        let is_of_another_job = train.training.is_some();
         let specified = match self.last_specified.of(&mut train) {
             Ok(specified) => specified,
             Err(Unspecified::Request(error)) => {
@@ -57,6 +71,11 @@ impl Serving {
             }
         };
         let Train { name, may_reject, base, rows, .. } = train;
+        if is_of_another_job {
+            // What weights and results take is counted with tasks, and is no part of what is kept of rows.
+            let beside = objects_bytes(&specified.training, self.workers);
+            self.store.limit(self.rows_bytes_max.saturating_add(beside));
+        }
         // A shard's size is not told; that of the weights follows from the network.
         let weights = object::parameters_bytes(&specified.training.network);
         let object = |digest| Object { digest, data: self.store.get(&digest) };

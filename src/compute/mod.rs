@@ -52,7 +52,7 @@ use crate::wire::{ErrorCode, MessageType, Role};
 
 use self::core::{Core, Event, Settings as CoreSettings};
 use driver::Driver;
-use links::Serving;
+use links::{Kept, Serving};
 use task_trainer::TaskMeans;
 use workers::Workers;
 
@@ -60,9 +60,6 @@ pub use self::core::Outstanding;
 pub use error::StartError;
 pub use settings::Settings;
 use work::CLOSING;
-
-/// What the result cache may take of the memory for objects: one part in so many.
-const RESULTS_PART: u64 = 16;
 
 /// A running node; it stops when dropped.
 pub struct Node {
@@ -81,6 +78,7 @@ struct Shared {
     event_log: EventLog,
     address: SocketAddr,
     object_bytes: u64,
+    rows_bytes: u64,
 }
 
 impl Node {
@@ -94,12 +92,11 @@ impl Node {
             ..Port::default()
         };
         let count = settings.workers.clamp(1, WORKERS_MAX);
-        let results_bytes_max = settings.kept_bytes() / RESULTS_PART;
-        let store = Arc::new(Store::new(settings.kept_bytes() - results_bytes_max));
+        let store = Arc::new(Store::new(settings.rows_bytes()));
         let core = CoreSettings {
             load_probability: settings.load_probability.get(),
             load_delay: settings.load_delay,
-            results_bytes_max,
+            results_bytes_max: settings.results_bytes(),
             orphan_lease: settings.orphan_lease,
             ..CoreSettings::new(count)
         };
@@ -124,6 +121,7 @@ impl Node {
             event_log: port.event_log.clone(),
             address: listener.address(),
             object_bytes: settings.object_bytes,
+            rows_bytes: settings.rows_bytes(),
         });
         let server = net::serve(listener, port, shared.clone()).map_err(StartError::Thread)?;
         let driver = shared.driver.clone();
@@ -203,7 +201,8 @@ impl Service for Shared {
         log::info!("linked to the coordinator at {address}");
         self.event_log.say("link", address, || "a coordinator is linked");
         let key = self.driver.link_up(link);
-        let mut serving = Serving::new(key, self.driver.clone(), self.store.clone(), self.object_bytes);
+        let kept = Kept { store: self.store.clone(), rows_bytes: self.rows_bytes, workers: self.workers };
+        let mut serving = Serving::new(key, self.driver.clone(), kept, self.object_bytes);
         let closed = reader.run(&mut serving);
         drop(serving);
         log::info!("the link to the coordinator at {address} has ended: {closed}");
@@ -245,7 +244,7 @@ fn identity(settings: &Settings, port: u16, workers: u32, proof: Digest) -> Iden
             software: Some(concat!("gradwire ", env!("CARGO_PKG_VERSION")).to_owned()),
             conformance: vec![(ARITHMETIC, proof)],
             memory_bytes: Some(settings.task_bytes()),
-            cache_bytes: Some(settings.kept_bytes() - settings.kept_bytes() / RESULTS_PART),
+            cache_bytes: Some(settings.rows_bytes()),
             load_ppm: load_ppm(settings.load_probability.get()),
         },
     }

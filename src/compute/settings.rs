@@ -23,7 +23,7 @@ pub struct Settings {
     pub kernel: Kernel,
     /// Memory for tasks and for what is kept, in bytes.
     pub memory_bytes: u64,
-    /// Bytes of objects kept, no more than half of that; where none are named, a quarter of it.
+    /// Bytes of rows kept, with what is kept beside them no more than half of that; where none are named, a quarter of it with that.
     pub cache_bytes: Option<u64>,
     /// What people call the node.
     pub name: Option<Name>,
@@ -51,6 +51,11 @@ const WORKER_BYTES: u64 = 256 << 20;
 /// are sent again in every step of merged gradients, which touches all of them.
 const KEPT_PART: u64 = 4;
 const KEPT_BYTES_MIN: u64 = 256 << 20;
+/// What is kept beside rows that were asked for: a part of them. Half of it is for results, and half for rows, or those of data that
+/// are as many times as large as there are nodes would not quite have room.
+const BESIDE_PART: u64 = 8;
+/// What of all that is kept is for results.
+const RESULTS_PART: u64 = 2 * (BESIDE_PART + 1);
 /// What stays of it while there are no tasks, unless what is kept was asked for: a job that comes next may have the same rows, and
 /// several nodes on one machine each keep theirs.
 const RESTING_BYTES: u64 = 64 << 20;
@@ -63,10 +68,21 @@ impl Settings {
         self.workers = workers as u32;
     }
 
-    /// Bytes that are kept of objects and results.
-    pub(super) fn kept_bytes(&self) -> u64 {
+    /// Bytes that are kept of rows and results.
+    fn kept_bytes(&self) -> u64 {
+        let named = self.cache_bytes.map(|bytes| bytes.saturating_add(bytes / BESIDE_PART));
         let usual = (self.memory_bytes / KEPT_PART).max(KEPT_BYTES_MIN);
-        self.cache_bytes.unwrap_or(usual).min(self.memory_bytes / 2)
+        named.unwrap_or(usual).min(self.memory_bytes / 2)
+    }
+
+    /// Bytes of those that are for results.
+    pub(super) fn results_bytes(&self) -> u64 {
+        self.kept_bytes() / RESULTS_PART
+    }
+
+    /// And for rows, beside those of tasks.
+    pub(super) fn rows_bytes(&self) -> u64 {
+        self.kept_bytes() - self.results_bytes()
     }
 
     /// Bytes of those that stay while there are no tasks.
@@ -114,6 +130,14 @@ mod tests {
             Settings { memory_bytes: memory_mib << 20, cache_bytes, ..settings }.kept_bytes() >> 20
         };
         assert_eq!([100, 512, 800, 4_000].map(|memory| kept(memory, None)), [50, 256, 256, 1_000]);
-        assert_eq!([1, 3_000].map(|cache| kept(4_000, Some(cache))), [1, 2_000]);
+        assert_eq!([64, 3_000].map(|cache| kept(4_000, Some(cache))), [72, 2_000]);
+    }
+
+    #[test]
+    fn rows_have_what_is_asked_for_them_and_a_sixteenth_and_results_another() {
+        let settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let settings = Settings { memory_bytes: 4 << 30, cache_bytes: Some(64 << 20), ..settings };
+        assert_eq!([settings.rows_bytes(), settings.results_bytes()].map(|bytes| bytes >> 20), [68, 4]);
+        assert_eq!(settings.task_bytes(), (4 << 30) - (72 << 20));
     }
 }

@@ -149,6 +149,12 @@ impl Units {
         parts
     }
 
+    /// How many of some blocks lie before those of a shard.
+    pub(super) fn before(&self, units: &Range<u32>, shard: u32) -> u32 {
+        let Kind::Blocks { blocks, .. } = &self.kind else { return 0 };
+        blocks[units.start as usize..units.end as usize].partition_point(|block| block.shard < shard) as u32
+    }
+
     /// Rows of a block, on average over these.
     pub(super) fn block_rows(&self, units: &Range<u32>) -> f64 {
         f64::from(self.rows(units)) / units.len().max(1) as f64

@@ -22,7 +22,7 @@ pub(super) struct Worker {
     pub(super) node: NodeKey,
     /// How fast it is.
     pub(super) speed: Speed,
-    /// Its part of the node's memory for data and results.
+    /// Its part of the node's memory for rows.
     pub(super) cache_bytes: u64,
 }
 
@@ -78,22 +78,28 @@ impl Speed {
 /// So many blocks of so many rows shared among workers of these speeds, such that the last of them to be done is done as soon
 /// as can be. A worker so slow that the others are done before it has done one gets none.
 pub(super) fn shares(count: u32, block_rows: f64, speeds: &[Speed]) -> Vec<u32> {
+    shares_up_to(count, block_rows, speeds, &vec![count; speeds.len()])
+}
+
+/// The same where each may have so many at most; together those are as many as there are, or more.
+pub(super) fn shares_up_to(count: u32, block_rows: f64, speeds: &[Speed], most: &[u32]) -> Vec<u32> {
     let end_us = |speed: &Speed, blocks: u32| speed.overhead_us + speed.us_per_row * block_rows * f64::from(blocks);
-    let within = |speed: &Speed, us: f64| {
+    let within = |(speed, most): (&Speed, &u32), us: f64| {
         let blocks = ((us - speed.overhead_us) / (speed.us_per_row * block_rows)).max(0.0);
-        blocks.min(count.into()) as u32
+        blocks.min((*most).into()) as u32
     };
-    let all_within = |us: f64| speeds.iter().map(|speed| u64::from(within(speed, us))).sum::<u64>();
+    let all_within = |us: f64| speeds.iter().zip(most).map(|worker| u64::from(within(worker, us))).sum::<u64>();
     // All but the last few at once: a step may have thousands of blocks, and a fleet thousands of workers.
-    let (mut least, mut most) = (0.0, speeds.iter().map(|speed| end_us(speed, count)).fold(0.0, f64::max));
+    let (mut early, mut late) = (0.0, speeds.iter().map(|speed| end_us(speed, count)).fold(0.0, f64::max));
     for _ in 0..40 {
-        let middle = (least + most) / 2.0;
-        if all_within(middle) <= u64::from(count) { least = middle } else { most = middle }
+        let middle = (early + late) / 2.0;
+        if all_within(middle) <= u64::from(count) { early = middle } else { late = middle }
     }
-    let mut shares: Vec<u32> = speeds.iter().map(|speed| within(speed, least)).collect();
+    let mut shares: Vec<u32> = speeds.iter().zip(most).map(|worker| within(worker, early)).collect();
     for _ in shares.iter().sum::<u32>()..count {
         let end = |place: &usize| end_us(&speeds[*place], shares[*place] + 1);
-        let Some(place) = (0..speeds.len()).min_by(|a, b| end(a).total_cmp(&end(b))) else { break };
+        let open = (0..speeds.len()).filter(|place| shares[*place] < most[*place]);
+        let Some(place) = open.min_by(|a, b| end(a).total_cmp(&end(b))) else { break };
         shares[place] += 1;
     }
     shares

@@ -161,7 +161,7 @@ fn merging_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 
 fn travelling_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 {
     let training = &specification.training;
     let (result, results) = match gradient_blocks(specification) {
-        Some(blocks) => (SUM_BYTES * training.network.parameters() as u64 + DESCRIPTOR_BYTES, blocks),
+        Some(blocks) => (sum_bytes(&training.network), blocks),
         None => (weights_bytes(&training.network), specification.shards.len() as u64),
     };
     let at_once = match result {
@@ -214,7 +214,7 @@ impl NodeMemory {
     pub fn of_sums(training: &Training, shard_rows: &[u32]) -> NodeMemory {
         let parameters = training.network.parameters() as u64;
         let shards = shard_rows.iter().fold(0u64, |sum, rows| sum.saturating_add(object_bytes(training, *rows)));
-        let result = SUM_BYTES * parameters + DESCRIPTOR_BYTES;
+        let result = sum_bytes(&training.network);
         // A sum as large as it can get is tried when it gets so large.
         let sum = sum_working_bytes(training, shard_rows.iter().copied()) - 16 * parameters;
         // As above: the result before, or the next weights, which are smaller.
@@ -239,6 +239,14 @@ impl NodeMemory {
     }
 }
 
+/// What a node of so many workers holds of objects beside rows, as is part of what its tasks take: the weights of a step, and each
+/// worker's result until it has been fetched.
+pub fn objects_bytes(training: &Training, workers: u32) -> u64 {
+    let weights = weights_bytes(&training.network);
+    let result = if training.recipe.merges_gradients() { sum_bytes(&training.network) } else { weights };
+    result.saturating_mul(workers.into()).saturating_add(weights)
+}
+
 /// The blocks of a step, where a job merges gradients: it has no more tasks, nor blocks of more shards.
 fn gradient_blocks(specification: &Specification) -> Option<u64> {
     let training = &specification.training;
@@ -258,6 +266,11 @@ fn largest(shards: &[RowsRef], count: u64) -> Vec<u32> {
 /// The last pieces of data on their way, which are held beside all of it.
 fn pieces_bytes(data_bytes: u64) -> u64 {
     data_bytes.min(PIECES_READ * PIECE_BYTES)
+}
+
+/// A sum of gradients as it travels, at most.
+fn sum_bytes(network: &Network) -> u64 {
+    SUM_BYTES * network.parameters() as u64 + DESCRIPTOR_BYTES
 }
 
 fn weights_bytes(network: &Network) -> u64 {

@@ -37,7 +37,7 @@ const OPTIONS: [[&str; 3]; 13] = [
         [default: auto]",
     ],
     ["memory", "MIB", "Memory for tasks, data and results, in MiB [default: half of the machine's]"],
-    ["cache", "MIB", "Of this, for data and results, in MiB; at most half [default: a quarter, min. 256]"],
+    ["cache", "MIB", "Of this, for rows, in MiB, and an eighth beside; at most half [default: a quarter, min. 256]"],
     [
         "drain",
         "SECONDS",

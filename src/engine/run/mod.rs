@@ -497,9 +497,10 @@ impl Run {
 
 /// How the steps of a job are shared that nobody has done a step of.
 fn shares(specification: &Specification) -> Shares {
-    /// Copies of the weights, and sums, that a node holds beside its rows.
-    const WEIGHTS_KEPT: u64 = 16;
     let data_bytes = Needs::of(specification).rows_bytes;
-    let shard_bytes = data_bytes / (specification.shards.len().max(1) as u64);
-    Shares::new(data_bytes, shard_bytes + 4 * WEIGHTS_KEPT * specification.training.network.parameters() as u64)
+    let shards = specification.shards.len().max(1) as u64;
+    let blocks = specification.gradient_steps().map_or(0, |steps| steps.blocks_most());
+    let in_each_step = (blocks >= shards).then_some(shards as u32);
+    // Shards differ by a row at most.
+    Shares::new(data_bytes, data_bytes.div_ceil(shards), in_each_step)
 }

@@ -11,7 +11,7 @@ use crate::engine::nodes::NodeKey;
 use crate::engine::pace::Pace;
 use crate::engine::report::Notice;
 use crate::engine::scheduler::{Choice, Policy, View};
-use crate::engine::shares::Shares;
+use crate::engine::shares::{Shares, Step};
 use crate::engine::step_tasks::{Live, StepTasks};
 
 /// Slow tasks that are looked at in one go, the slowest first: a queue of thousands must not be walked at every event.
@@ -113,7 +113,9 @@ impl Run {
                     let mut at_once = Shares::default();
                     let is_whole = blocks.len() as u32 == units.count();
                     let shares = if is_whole { &mut self.shares } else { &mut at_once };
-                    let shares = shares.of(blocks.len() as u32, block_rows, &workers, elapsed_us);
+                    let before = |shard| units.before(&blocks, shard);
+                    let step = Step { count: blocks.len() as u32, block_rows, before: &before };
+                    let shares = shares.of(&step, &workers, elapsed_us);
                     let (nodes, parts): (Vec<_>, Vec<_>) = units.cut(&blocks, &workers, &shares).into_iter().unzip();
                     sends.extend(nodes.into_iter().zip(tasks.split(number, parts)).map(|(node, task)| (task, node)));
                 }
