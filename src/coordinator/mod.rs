@@ -103,8 +103,8 @@ pub struct Coordinator {
     fatal_errors: Receiver<FatalError>,
 }
 
-/// Events that may wait for the engine.
-const EVENTS_MAX: usize = 8_192;
+/// Events that may wait for the engine: some from each of a large fleet. Their room, 380 bytes each, is in memory from the start.
+const EVENTS_MAX: usize = 2_048;
 
 impl Coordinator {
     /// Proves that this machine computes as it must, listens for clients, and begins to dial the nodes.
