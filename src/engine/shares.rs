@@ -51,6 +51,8 @@ pub(super) struct Shares {
     moves: i32,
     /// Whether the parts of the step under way are others than those of the step before.
     has_just_moved: bool,
+    /// Whether some node has no room for another's part beside its own.
+    is_full: bool,
 }
 
 /// A worker's part of every step.
@@ -82,6 +84,7 @@ impl Shares {
     pub(super) fn of(&mut self, step: &Step<'_>, workers: &[Worker], elapsed_us: u64) -> Vec<u32> {
         let wanted = self.best(step, workers);
         let (best, fits_best) = self.blocks(&wanted, step, workers);
+        self.is_full = best.iter().zip(workers).any(|(share, worker)| 2 * share > self.most(step.count, worker));
         let is_same = self.parts.iter().map(|part| part.node).eq(workers.iter().map(|worker| worker.node));
         self.has_just_moved = !is_same;
         if self.parts.is_empty() {
@@ -143,6 +146,13 @@ impl Shares {
     /// What this part of the job's data takes on its way to a node.
     pub(super) fn fetch_us(&self, part: f64) -> f64 {
         US_PER_BYTE * self.data_bytes * part
+    }
+
+    /// What the rows of a copy of a task take, of which a step has so many: twice, where the node that makes it lets go of its own for
+    /// them, which it is sent again.
+    pub(super) fn copy_us(&self, tasks: usize) -> f64 {
+        let times = if self.is_full { 2.0 } else { 1.0 };
+        if self.is_sticky() { times * self.fetch_us(1.0 / tasks.max(1) as f64) } else { 0.0 }
     }
 
     fn affords(&self, us: f64, elapsed_us: u64) -> bool {
@@ -486,6 +496,20 @@ mod tests {
         // Five whole shards and five.
         let of_whole = Shares::new(1_000, 100, Some(10));
         assert_eq!([500, 499].map(|bytes| of_whole.kept_if_not_all([bytes; 2].into_iter())), [None, Some(798)]);
+    }
+
+    #[test]
+    fn a_copy_takes_the_ways_of_its_rows_and_of_those_that_had_to_go_for_them() {
+        let copy_us = |data_bytes: u64, cache_bytes: u64| {
+            let mut shares = Shares::new(data_bytes, 0, None);
+            let mut workers = fleet(&[1.0; 4]);
+            workers.iter_mut().for_each(|worker| worker.cache_bytes = cache_bytes);
+            of(&mut shares, 128, &workers, 0);
+            shares.copy_us(4)
+        };
+        // A quarter of 1 GB takes 2 s.
+        assert_eq!([500_000_000, 499_000_000].map(|cache| copy_us(1_000_000_000, cache)), [2e6, 4e6]);
+        assert_eq!(copy_us(1_000_000, 250_000), 0.0, "little data");
     }
 
     #[test]

@@ -136,8 +136,7 @@ impl Run {
             return;
         }
         // Whoever makes a copy may have to be sent the rows first.
-        let fetch_us =
-            if self.shares.is_sticky() { self.shares.fetch_us(1.0 / tasks.all().len().max(1) as f64) } else { 0.0 };
+        let fetch_us = self.shares.copy_us(tasks.all().len());
         let count = tasks.count_alone();
         if count > 0 {
             self.wake_at_offers(cx);
