@@ -364,7 +364,7 @@ pub(super) fn task(labels: &[usize], tallies: &[Tally], options: &ReadOptions) -
         };
     }
     if tally.plain.whole < tally.present {
-        return (Task::Regress, "the labels are numbers that are not all whole".to_owned(), true);
+        return (Task::Regress, "the labels are numbers that are not all written as whole ones".to_owned(), true);
     }
     match distinct.is_some_and(is_few) {
         true => (Task::Classify, format!("the labels are {in_words} different whole numbers"), true),

@@ -89,7 +89,9 @@ fn a_sequential_id_is_left_out_and_taken_in_where_it_is_asked_for() {
 
 #[test]
 fn numbers_to_be_fitted_are_told_from_classes_with_the_reason_and_the_option() {
-    for (file, reason) in [("regr.csv", "not all whole"), ("regr_int.csv", "65 different whole numbers")] {
+    for (file, reason) in
+        [("regr.csv", "not all written as whole ones"), ("regr_int.csv", "65 different whole numbers")]
+    {
         let data = case(file);
         assert_eq!(data.task(), Task::Regress);
         assert!(notes(&data).contains(reason) && notes(&data).contains("--task classify"), "{}", notes(&data));
