@@ -10,9 +10,8 @@ use crate::job::Specification;
 use crate::job::memory::past_weights_max;
 
 /// Whoever holds more than is reckoned with has lost the processor in the middle of letting go, or is a link to a node that reads
-/// slowly, which sees by what is kept of them here that they are wanted back, and copies what it has left of them. All of them let go as
-/// soon as they have the processor: it takes a machine that stands still to be waited for any longer, and then memory may be short,
-/// but the job goes on.
+/// slowly, which copies what it has left of them once they are wanted back. All of them let go as soon as they have the processor: it
+/// takes a machine that stands still to be waited for any longer, and then memory may be short, but the job goes on.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// They are looked at this often meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -41,12 +40,17 @@ impl PastWeights {
     fn make_room_within(&mut self, wait: Duration, base: &Arc<Vec<u8>>, base_stays: bool) -> bool {
         let deadline = Instant::now() + wait;
         let past = Arc::downgrade(base);
+        // Links see by these that what they send is wanted back. Not before: for a moment, their copies stand beside it.
+        let mut wanted_back = Vec::new();
         let has_room = loop {
             self.held.retain(|past| past.strong_count() > 0);
             let is_copied = !base_stays && Arc::strong_count(base) > 1;
             let has_room = self.held.len() + usize::from(is_copied) <= self.held_max;
             if has_room || Instant::now() >= deadline {
                 break has_room;
+            }
+            if wanted_back.is_empty() {
+                wanted_back = self.held.iter().chain([&past]).cloned().collect();
             }
             thread::sleep(LOOK_EVERY);
         };
@@ -60,10 +64,14 @@ impl PastWeights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::SharedBytes;
 
     #[test]
     fn what_is_held_too_long_is_waited_for_until_it_is_let_go_and_not_for_ever() {
         let mut past = PastWeights { held: Vec::new(), held_max: 1, is_first: false };
+        let is_wanted_back = |weights: &Arc<Vec<u8>>| {
+            SharedBytes::new(weights.clone(), 0..1).is_some_and(|bytes| bytes.is_wanted_back())
+        };
         let weights: Vec<Arc<Vec<u8>>> = (0..3).map(|step| Arc::new(vec![step; 9])).collect();
         let mut has_room =
             |wait: Duration, base: &Arc<Vec<u8>>, base_stays: bool| past.make_room_within(wait, base, base_stays);
@@ -80,10 +88,16 @@ mod tests {
         // Whoever lets go is not waited for any longer.
         let next = Arc::new(vec![8]);
         let validated = next.clone();
+        assert!(!is_wanted_back(&link), "there was room");
         thread::scope(|scope| {
-            scope.spawn(move || drop((link, base)));
+            scope.spawn(move || {
+                drop(base);
+                while !is_wanted_back(&link) {
+                    thread::yield_now();
+                }
+            });
             assert!(has_room(for_long, &next, false));
         });
-        drop(validated);
+        assert!(!is_wanted_back(&validated), "nobody waits any more");
     }
 }

@@ -249,10 +249,10 @@ impl SharedBytes {
         &self.0.bytes[self.0.range.clone()]
     }
 
-    /// Whether somebody waits for the memory of the whole that this is a stretch of: he keeps a [`Weak`](std::sync::Weak) of it, and
-    /// learns by it that all have let go.
+    /// Whether somebody waits for the memory of the whole that this is a stretch of: then he keeps a second
+    /// [`Weak`](std::sync::Weak) of it beside the one by which he learns that all have let go.
     pub fn is_wanted_back(&self) -> bool {
-        Arc::weak_count(&self.0.bytes) > 0
+        Arc::weak_count(&self.0.bytes) > 1
     }
 
     fn crc(&self) -> &crc32fast::Hasher {
