@@ -28,22 +28,20 @@ use gradwire::wire::{Message, Role};
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// A job: features and rows of its data, the options that it is asked for with, and what a node may keep of it beside its task.
+/// A job: features and rows of its data, and the options that it is asked for with.
 struct Shape {
     features: usize,
     rows: usize,
     options: &'static [&'static str],
-    cache_bytes: u64,
 }
 
 const fn shape(features: usize, rows: usize, options: &'static [&'static str]) -> Shape {
-    Shape { features, rows, options, cache_bytes: 1 << 20 }
+    Shape { features, rows, options }
 }
 
-/// Some five megabytes of data, and hardly any weights, so that a shard too many is seen. A node keeps no rows beside those of its task:
-/// what its cache may hold is no part of what is said of a job.
+/// Some five megabytes of data, and hardly any weights, so that a shard too many is seen.
 const fn of_data(options: &'static [&'static str]) -> Shape {
-    Shape { features: 200, rows: 6_000, options, cache_bytes: 0 }
+    Shape { features: 200, rows: 6_000, options }
 }
 
 /// What every job is asked for with.
@@ -145,8 +143,7 @@ fn at_coordinator(shape: &Shape, data: &Written, nodes: &[NodeProgram]) -> (u64,
 
 /// The same of a node.
 fn at_node(shape: &Shape, data: &Written) -> (u64, u64) {
-    let node =
-        Node::start(&NodeSettings { cache_bytes: Some(shape.cache_bytes), ..NodeSettings::new(loopback()) }).unwrap();
+    let node = Node::start(&NodeSettings { cache_bytes: Some(0), ..NodeSettings::new(loopback()) }).unwrap();
     let coordinator = CoordinatorProgram::start("2", &[node.address().port()], &[]);
     coordinator.await_in_status("1 of 1 active");
     let (finished, taken) = measure(|| run(coordinator.port, shape, data));
