@@ -28,15 +28,22 @@ fn goes_well(words: &[&str]) -> bool {
     command.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// What a shell does to have a disk of this size here, of its own, which is gone with it; nothing where it cannot.
+fn small_disk(at: &Path, size: &str) -> Option<Vec<String>> {
+    let mount = format!("mount -t tmpfs -o size={size} tmpfs '{}' && exec \"$0\" \"$@\"", text(at));
+    let within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &mount];
+    if !goes_well(&[&within[..], &["true"]].concat()) {
+        skip("no mount namespace with a small disk can be made here");
+        return None;
+    }
+    Some(within.map(str::to_owned).into())
+}
+
 #[test]
 fn a_job_that_the_disk_has_no_room_for_is_refused_with_figures_and_others_are_not() {
     let (disk, data, node) = (tempfile::tempdir().unwrap(), rows(), Node::named("node"));
-    // A disk of the coordinator's own, which is gone with it.
-    let mount = format!("mount -t tmpfs -o size=3m tmpfs '{}' && exec \"$0\" \"$@\"", text(disk.path()));
-    let within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &mount];
-    if !goes_well(&[&within[..], &["true"]].concat()) {
-        return skip("no mount namespace with a small disk can be made here");
-    }
+    let Some(within) = small_disk(disk.path(), "3m") else { return };
+    let within: Vec<&str> = within.iter().map(String::as_str).collect();
     let options = ["--state-dir", text(disk.path())];
     let coordinator = Coordinator::try_at(reserve_port(), &within, &[node.port], &options).unwrap();
     // Each of its states has some 370 kB of weights and twice as much of what its optimiser remembers.
@@ -49,6 +56,22 @@ fn a_job_that_the_disk_has_no_room_for_is_refused_with_figures_and_others_are_no
     assert!(said.contains("of the disk that this coordinator keeps jobs on, and 2 MiB are free"), "{said}");
     assert!(said.contains("make room there"), "{said}");
     Client::start(&coordinator, &["--data", data.text(), "--hidden", "4", "--rounds", "2"]).finish().done();
+    assert_eq!(coordinator.stop().0, Some(0));
+}
+
+#[test]
+fn a_jobs_checkpoints_leave_the_disk_to_what_has_to_be_written() {
+    let (disk, data, node) = (tempfile::tempdir().unwrap(), rows(), Node::named("node"));
+    let Some(within) = small_disk(disk.path(), "12m") else { return };
+    let within: Vec<&str> = within.iter().map(String::as_str).collect();
+    let options = ["--state-dir", text(disk.path())];
+    let coordinator = Coordinator::try_at(reserve_port(), &within, &[node.port], &options).unwrap();
+    // Each has 1.1 MB, and there are some forty where nothing is in the way.
+    let job = "00000000000000000000000000000001";
+    let large = ["--job", job, "--hidden", "300,300", "--rounds", "60", "--no-early-stopping"];
+    Client::start(&coordinator, &[&["--data", data.text()], &large[..]].concat()).finish().done();
+    let verified = Client::start(&coordinator, &["verify", job, "--sample", "2"]).finish();
+    assert_eq!(verified.exit, Some(0), "{verified:#?}");
     assert_eq!(coordinator.stop().0, Some(0));
 }
 

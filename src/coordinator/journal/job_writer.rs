@@ -127,13 +127,18 @@ impl JobWriter {
         self.state.specification.training.recipe.merges_gradients()
     }
 
-    /// Whether what the job starts from now is to be kept: checkpoints are as far apart as they must be for so many bytes to be
-    /// enough for the whole job.
-    pub(super) fn is_time_for_checkpoint(&self, bytes_max: u64) -> bool {
+    /// What a checkpoint has: weights, and what the outer optimiser remembers.
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
         let Specification { training, outer, .. } = &*self.state.specification;
         let outer_bytes =
             if self.keeps_outer() { object::outer_bytes(outer, training.network.parameters()) } else { 0 };
-        let bytes = object::parameters_bytes(&training.network) + outer_bytes;
+        object::parameters_bytes(&training.network) + outer_bytes
+    }
+
+    /// Whether what the job starts from now is to be kept: checkpoints are as far apart as they must be for so many bytes to be
+    /// enough for the whole job.
+    pub(super) fn is_time_for_checkpoint(&self, bytes_max: u64) -> bool {
+        let bytes = self.checkpoint_bytes();
         let distance = self.state.specification.steps() / (bytes_max / bytes + 1) + 1;
         self.steps_done() - self.kept_at >= distance && self.kept_bytes + bytes <= bytes_max
     }

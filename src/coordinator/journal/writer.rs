@@ -22,7 +22,7 @@ use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
 use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
-use crate::disk::{DiskError, Doing};
+use crate::disk::{self, DiskError, Doing};
 use crate::job::memory::CoordinatorMemory;
 use crate::job::{JobId, JobState, JobStatus, Specification};
 use crate::store::Store;
@@ -32,6 +32,9 @@ use crate::wire::object;
 pub(super) const TAIL_BYTES_MAX: usize = 256 << 10;
 /// Bytes of checkpoints that are kept of a job, so that it can be verified without computing all of it.
 pub(super) const KEPT_WEIGHTS_BYTES_MAX: u64 = 64 << 20;
+/// A checkpoint takes no more of what is free on the disk than one part in so many: nothing depends on it, and all on the states and
+/// ledgers that are still to be written.
+const KEPT_FREE_PART: u64 = 8;
 /// What could not be written is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -367,6 +370,11 @@ impl Writer {
         let (Some(directory), Some(writer)) = (&self.directory, self.writers.get_mut(&job)) else { return Ok(()) };
         let Some(weights) = writer.weights.take() else { return Ok(()) };
         if !writer.is_time_for_checkpoint(self.kept_bytes_max) {
+            return Ok(());
+        }
+        let room = disk::free_bytes(directory.root()).map_or(u64::MAX, |free| free / KEPT_FREE_PART);
+        if writer.checkpoint_bytes() > room {
+            log::debug!("job {job} goes on without a checkpoint: the disk is nearly full");
             return Ok(());
         }
         // Without it the weights lead nowhere, so it is there before they are. Of tasks the ledger does not name it.
