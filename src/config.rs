@@ -217,11 +217,8 @@ fn parse_nodes(path: &Path, text: &str) -> Result<Vec<NodeAddress>, NodesFileErr
 fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
     let (host, port) = line.rsplit_once(',').ok_or(LineError::NoComma)?;
     let (host, port) = (host.trim(), port.trim());
-    // An IPv6 address may stand in brackets, as everywhere a port follows one.
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let bracketed = bracketed.filter(|address| address.parse::<Ipv6Addr>().is_ok());
     // One address is one text, however it is written.
-    let address = bracketed.unwrap_or(host).parse::<IpAddr>().ok();
+    let address = without_brackets(host).parse::<IpAddr>().ok();
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(name_byte);
     if !is_name && address.is_none() {
@@ -233,6 +230,12 @@ fn parse_node(line: &str) -> Result<NodeAddress, LineError> {
         }
         _ => Err(LineError::Port(port.to_owned())),
     }
+}
+
+/// A host; of an IPv6 address in brackets, in which it may stand where a port follows it, what stands in them.
+pub fn without_brackets(host: &str) -> &str {
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    bracketed.filter(|address| address.parse::<Ipv6Addr>().is_ok()).unwrap_or(host)
 }
 
 /// What tells this machine from others, where it has that.

@@ -109,6 +109,10 @@ fn a_first_word_is_a_host_where_a_port_follows_it_and_a_command_where_none_does(
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(3) && said.contains(host), "{output:?}");
     }
+    // An address in brackets is one, as a port follows it. Nothing listens there.
+    let output = run(CLIENT, &["[::1]", "1", "--retry-for", "0", "jobs"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && !said.contains("cannot be found"), "{output:?}");
     for (line, words) in [
         (&["completions"][..], "<SHELL>"),
         (&["completions", "5105x"], "bash, zsh or fish"),

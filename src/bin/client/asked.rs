@@ -4,6 +4,7 @@
 use clap::CommandFactory as _;
 use gradwire::client::{self, JobName, Target};
 use gradwire::close::close;
+use gradwire::config::without_brackets;
 
 use crate::arguments::{self, Access, Arguments, Id, Json, Train};
 use crate::{offline, output, shown};
@@ -51,7 +52,7 @@ impl Cluster {
         };
         let number = |text: &str| text.parse::<u16>().ok().filter(|&port| port > 0);
         if let Some(port) = port.and_then(number) {
-            return Ok(Cluster::Coordinator(Target { host: ip.to_owned(), port }));
+            return Ok(Cluster::Coordinator(Target { host: without_brackets(ip).to_owned(), port }));
         }
         // As other programs want it.
         if let Some((host, port)) = ip.split_once(':').filter(|(_, port)| number(port).is_some()) {
