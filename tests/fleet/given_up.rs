@@ -1,11 +1,12 @@
 //! Jobs that no node was left for, or one of whose tasks failed everywhere: all of them is kept, and they go on to the same model.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use gradwire::model::file::ModelFile;
 
 use crate::common::clients::{Client, Finished, client};
-use crate::common::process::reserve_port;
+use crate::common::process::{PATIENCE, reserve_port};
 use crate::common::servers::{Coordinator, Node};
 use crate::common::tables::{file_in, small_table};
 
@@ -116,7 +117,7 @@ fn a_job_that_is_paused_leaves_its_memory_to_others_and_goes_on_once_there_is_so
     ask(&coordinator, &large("2", "8")).done();
     // Nor does it take any after a restart, and what is kept of it can be had.
     coordinator.kill();
-    let coordinator = Coordinator::start("2", &[port], &[&WAITS[..], &options].concat());
+    let mut coordinator = Coordinator::start("2", &[port], &[&WAITS[..], &options].concat());
     assert_eq!(state_of(&coordinator, &job), "paused");
     let model = file_in(&directory, "so-far");
     let saved = ask(&coordinator, &["model", &job, "--out", model.to_str().unwrap()]);
@@ -128,9 +129,20 @@ fn a_job_that_is_paused_leaves_its_memory_to_others_and_goes_on_once_there_is_so
     let mut other = Client::start(&coordinator, &large("100000", "9"));
     let other_id = other.await_accepted()["job"].as_str().unwrap().to_owned();
     other.await_round();
+    let written = || ["state-0", "state-1"].map(|name| std::fs::read(state.join("jobs").join(&job).join(name)).ok());
+    let before = written();
     let resumed = ask(&coordinator, &["resume", &job]);
     let said = format!("{resumed:?}");
     assert!(said.contains("the job waits for memory: it takes"), "{said}");
+    // Nor is that forgotten, once it is written.
+    let deadline = Instant::now() + PATIENCE;
+    while written() == before {
+        assert!(Instant::now() < deadline, "that it is resumed is not written");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    coordinator.kill();
+    let coordinator = Coordinator::start("2", &[port], &[&WAITS[..], &options].concat());
+    coordinator.await_line("the job waits for memory: it takes");
     let watching = Client::start(&coordinator, &["attach", &job]);
     assert_eq!(ask(&coordinator, &["cancel", &other_id]).exit, Some(0));
     drop((other, node));

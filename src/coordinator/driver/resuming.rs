@@ -17,7 +17,10 @@ impl Driver {
     pub(super) fn resume(&mut self, client: &Client, request: u32, job: JobId) {
         if self.jobs.get(job).is_some_and(|open| open.unread.is_some()) {
             self.read(job);
-            self.jobs.await_memory_for(job);
+            if self.jobs.await_memory_for(job) {
+                // After the next start it is not paused either.
+                self.write(JournalCommand::Resume { job });
+            }
         } else if let Some(open) = self.jobs.get(job)
             && open.paused.take().is_some()
         {
@@ -83,7 +86,7 @@ impl Driver {
                 log::error!("job {job}: {text}");
                 let failure = Failure { kind: FailKind::Paused, text };
                 if let Some(open) = self.jobs.get(job) {
-                    open.is_not_read(failure.clone());
+                    open.stay_paused(failure.clone());
                     let answer = error_of(&failure).into();
                     open.watchers.drain(..).for_each(|watcher| watcher.answer(&answer));
                 }

@@ -44,7 +44,7 @@ impl Jobs {
         job.is_written = true;
         job.rounds.extend(&rounds);
         job.written = state.progress.as_ref().map(|progress| progress.base);
-        job.is_not_here(Unread { lacks_memory, awaits_others, is_asked_for: false });
+        job.leave_memory(Unread { lacks_memory, awaits_others, is_asked_for: false });
         job.paused = Some((failure, true));
         self.open.insert(state.status.job, job);
         self.is_complete(state.status.job);
@@ -60,22 +60,23 @@ impl Jobs {
         if let Some(base) = &job.base {
             self.store.remove(&base.digest);
         }
-        job.is_not_here(Unread { lacks_memory: false, awaits_others: false, is_asked_for: false });
+        job.leave_memory(Unread { lacks_memory: false, awaits_others: false, is_asked_for: false });
         self.open.insert(id, job);
         self.is_complete(id);
     }
 
-    /// A job that is not here is wanted, and there is no memory for it: it goes on once there is.
-    pub(in crate::coordinator) fn await_memory_for(&mut self, id: JobId) {
+    /// A job that is not here is wanted: where there is no memory for it, it goes on once there is. True if so.
+    pub(in crate::coordinator) fn await_memory_for(&mut self, id: JobId) -> bool {
         let is_at_rest = |job: &&Job| job.unread.as_ref().is_some_and(|unread| !unread.is_asked_for);
-        let Some(job) = self.open.get(&id).filter(is_at_rest) else { return };
+        let Some(job) = self.open.get(&id).filter(is_at_rest) else { return false };
         let memory = CoordinatorMemory::of(&job.specification, self.memory.means);
-        let Err((needed, allowed)) = self.has_memory_for(memory) else { return };
+        let Err((needed, allowed)) = self.has_memory_for(memory) else { return false };
         let awaits_others = memory.bytes() <= self.memory.allowed_bytes;
         if let Some(job) = self.open.get_mut(&id) {
             job.unread = Some(Unread { lacks_memory: true, awaits_others, is_asked_for: false });
             job.paused = Some((Failure::paused(&FailReason::TooLarge { needed, allowed }), true));
         }
+        true
     }
 
     /// Whether a job is not read, and may be now; then it counts as asked for. One that has not been read for want of memory
@@ -124,13 +125,13 @@ impl Jobs {
 
 impl Job {
     /// It could not be read: it is still paused, for this reason, until it is wanted again.
-    pub(in crate::coordinator) fn is_not_read(&mut self, failure: Failure) {
-        self.is_not_here(Unread { lacks_memory: false, awaits_others: false, is_asked_for: false });
+    pub(in crate::coordinator) fn stay_paused(&mut self, failure: Failure) {
+        self.leave_memory(Unread { lacks_memory: false, awaits_others: false, is_asked_for: false });
         self.paused = Some((failure, true));
     }
 
     /// From here on nothing of it is here but what is told of it.
-    fn is_not_here(&mut self, unread: Unread) {
+    fn leave_memory(&mut self, unread: Unread) {
         self.objects.clear();
         self.missing.clear();
         (self.base, self.best, self.validation, self.test) = (None, None, None, None);

@@ -211,7 +211,10 @@ impl Writer {
                 }
             }
             JournalCommand::Read { job } => {
-                let read = match self.read_now(job) {
+                // What it is to be written as comes first.
+                let is_dirty = self.writers.get(&job).is_some_and(|writer| writer.is_dirty);
+                let written = if is_dirty { self.write(job).map_err(Unread::from) } else { Ok(()) };
+                let read = match written.and_then(|()| self.read_now(job)) {
                     Err(Unread::Sync(error)) => return self.failed(&error, false),
                     read => read.map_err(|why| why.to_string()),
                 };
