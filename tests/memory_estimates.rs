@@ -177,16 +177,24 @@ fn a_job_takes_no_more_memory_than_is_said_of_it_and_not_much_less() {
         let coordinator = || at_coordinator(shape, &data, &beside);
         let node = || at_node(shape, &data);
         for (what, measure) in [("coordinator", &coordinator as &dyn Fn() -> (u64, u64)), ("node", &node)] {
-            let (said, taken) = measure();
-            await_threads(at_rest);
-            let ratio = said as f64 / taken as f64;
-            println!(
-                "{number:2} {what:11} {:9} KiB taken, {:9} said: {ratio:.3}  {:?}",
-                taken >> 10,
-                said >> 10,
-                shape.options
-            );
-            if !(1.0..=1.3).contains(&ratio) {
+            let ratio = || {
+                let (said, taken) = measure();
+                await_threads(at_rest);
+                let ratio = said as f64 / taken as f64;
+                println!(
+                    "{number:2} {what:11} {:9} KiB taken, {:9} said: {ratio:.3}  {:?}",
+                    taken >> 10,
+                    said >> 10,
+                    shape.options
+                );
+                ratio
+            };
+            // A thread that loses the processor as it lets go of something is no fault of what is said.
+            let is_fit = |ratio: f64| (1.0..=1.3).contains(&ratio);
+            if !is_fit(ratio())
+                && let ratio = ratio()
+                && !is_fit(ratio)
+            {
                 amiss.push((number, what, ratio));
             }
         }

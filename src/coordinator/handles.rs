@@ -7,9 +7,9 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 pub(super) use super::client_key::ClientKey;
+use super::incoming::Incoming;
 use super::pace::Pace;
 use super::room::Inbox;
-use super::update::Updates;
 use crate::digest::Digest;
 use crate::engine::LinkKey;
 use crate::job::{Attempt, JobId};
@@ -50,24 +50,23 @@ impl From<Fetching> for NodeContext {
 #[derive(Clone)]
 pub(super) struct NodeHandle {
     pub(super) link: Link<NodeContext>,
-    pub(super) fetcher: Arc<Mutex<Fetcher<Updates>>>,
+    pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) pace: Arc<Pace>,
 }
 
 impl NodeHandle {
     /// Asks the node for what there was no room for.
     pub(super) fn go_on(&self) {
-        // A link that has ended is reported by its reader.
-        let _ = self.fetcher().go_on(&self.link);
+        self.incoming().go_on(&self.link);
     }
 
     /// Whether the node has left what it was asked for unanswered for too long.
     pub(super) fn is_stalled(&self) -> bool {
-        self.fetcher().is_stalled()
+        self.incoming().is_stalled()
     }
 
-    pub(super) fn fetcher(&self) -> MutexGuard<'_, Fetcher<Updates>> {
-        self.fetcher.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn incoming(&self) -> MutexGuard<'_, Incoming> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

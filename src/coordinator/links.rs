@@ -1,7 +1,5 @@
-//! The link to one node: its reader's side. Owns updates on their way from the node; turns messages into events. Does
-//! not decide anything.
+//! The link to one node: its reader's side. Turns messages into events; does not decide anything.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,17 +8,17 @@ use crossbeam_channel::Sender;
 use super::dialling::Dialling;
 use super::event::{DriverEvent, Update};
 use super::handles::{NodeContext, NodeHandle};
+use super::incoming::{Awaiting, Incoming, Shape};
 use super::pace::Way;
 use super::update::{UpdateBytes, Updates};
 use crate::config::NodeAddress;
 use crate::digest::Digest;
 use crate::engine::{Doubt, Event, Fault, LinkKey, NodeInfo, NodeKey};
 use crate::job::{Attempt, TASK_LOSS_END, TaskState};
-use crate::model::{ARITHMETIC, Network};
-use crate::net::{self, FetchError, Fetched, Fetcher, Greeted, Handler, Link, answer_fetch, answer_have};
+use crate::model::ARITHMETIC;
+use crate::net::{self, FetchError, Fetched, Greeted, Handler, Link, answer_fetch, answer_have};
 use crate::store::Store;
 use crate::wire::message::{Error, Features, Pong, Trained};
-use crate::wire::object::{self, ObjectError};
 use crate::wire::{ErrorCode, Message, is_name};
 
 /// Lives with a greeted node until its link ends.
@@ -38,12 +36,12 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, diall
     };
     let key = LinkKey(NEXT.fetch_add(1, Ordering::Relaxed));
     let Dialling { store, transfers, events, .. } = dialling;
-    let fetcher = Arc::new(Mutex::new(Fetcher::new(Arc::new(Updates::new(key, transfers.clone())))));
+    let incoming = Arc::new(Mutex::new(Incoming::new(Updates::new(key, transfers.clone()))));
     let (link, reader) = match net::open(greeted) {
         Ok(opened) => opened,
         Err(error) => return log::warn!("lost node {address}: {error}"),
     };
-    let linked = NodeHandle { link: link.clone(), fetcher, pace: Arc::default() };
+    let linked = NodeHandle { link: link.clone(), incoming, pace: Arc::default() };
     if events.send(DriverEvent::NodeLinked { node, key, linked: linked.clone(), info }).is_err() {
         return link.close("the coordinator is stopping");
     }
@@ -52,12 +50,11 @@ pub(super) fn live(node: NodeKey, address: &NodeAddress, greeted: Greeted, diall
         events: events.clone(),
         store: store.clone(),
         handle: linked,
-        coming: HashMap::new(),
         here: Way::here(),
         there: Way::there(),
     };
     let closed = reader.run(&mut handler);
-    handler.handle.fetcher().suspend();
+    handler.handle.incoming().end();
     let _ = events.send(DriverEvent::NodeUnlinked { key, reason: closed.to_string() });
 }
 
@@ -85,38 +82,11 @@ fn name_of(address: &NodeAddress) -> String {
     name
 }
 
-/// What a task's result must be shaped like.
-struct Shape {
-    network: Arc<Network>,
-    /// Whether it is a sum of gradients, and no update.
-    is_sum: bool,
-}
-
-impl Shape {
-    /// Whether a result may have so many bytes; if not, how many it must have.
-    fn check_size(&self, bytes: u64) -> Result<(), String> {
-        let least = object::parameters_bytes(&self.network);
-        let (allowed, said) = if self.is_sum {
-            let most = object::sum_bytes_max(&self.network);
-            (least..=most, format!("sums of the network's gradients at most {most}"))
-        } else {
-            (least..=least, format!("the network's have {least}"))
-        };
-        if allowed.contains(&bytes) { Ok(()) } else { Err(format!("its update has {bytes} bytes, and {said}")) }
-    }
-
-    fn check(&self, bytes: &UpdateBytes) -> Result<(), ObjectError> {
-        if self.is_sum { bytes.sum_layout(&self.network).map(drop) } else { bytes.check(&self.network) }
-    }
-}
-
 struct NodeLink {
     key: LinkKey,
     events: Sender<DriverEvent>,
     store: Arc<Store>,
     handle: NodeHandle,
-    /// Results whose updates are on their way.
-    coming: HashMap<Digest, Vec<(Attempt, Shape, Trained)>>,
     /// Pieces that come, and pieces that the node asks for.
     here: Way,
     there: Way,
@@ -146,14 +116,8 @@ impl NodeLink {
             return self.failed(attempt, Fault::Malformed, reason);
         }
         if trained.inline.is_empty() {
-            let digest = trained.result.update;
-            let coming = self.coming.entry(digest).or_default();
-            coming.push((attempt, shape, trained));
-            if coming.len() == 1 {
-                // Before the node gets its next task: some can only do one thing at a time. A link that has ended is
-                // reported by its reader.
-                let _ = self.handle.fetcher().want(link, digest, wanted, Some(wanted));
-            }
+            // Before the node gets its next task: some can only do one thing at a time.
+            self.handle.incoming().want(link, Awaiting { attempt, shape, trained });
             let _ = self.events.send(DriverEvent::TrainedApart { link: self.key, attempt });
             return;
         }
@@ -178,12 +142,12 @@ impl NodeLink {
         }
     }
 
-    fn data(&mut self, digest: Digest, fetched: Result<Fetched<UpdateBytes>, FetchError>) {
+    fn fetched(&self, fetched: Result<Fetched<UpdateBytes>, FetchError>, awaiting: Vec<Awaiting>) {
         match fetched {
             Ok(Fetched::Partly) => {}
-            Ok(Fetched::Whole(digest, bytes)) => {
+            Ok(Fetched::Whole(_, bytes)) => {
                 let bytes = Arc::new(bytes);
-                for (attempt, shape, trained) in self.coming.remove(&digest).unwrap_or_default() {
+                for Awaiting { attempt, shape, trained } in awaiting {
                     self.arrived(attempt, &shape, &trained, bytes.clone());
                 }
             }
@@ -193,7 +157,7 @@ impl NodeLink {
                     FetchError::Refused(_) => Fault::Retryable,
                     _ => Fault::Malformed,
                 };
-                for (attempt, ..) in self.coming.remove(&digest).unwrap_or_default() {
+                for Awaiting { attempt, .. } in awaiting {
                     self.failed(attempt, fault, format!("its update cannot be had: {error}"));
                 }
             }
@@ -247,12 +211,12 @@ impl Handler<NodeContext> for NodeLink {
             (NodeContext::Train { attempt, .. }, Message::Error(error)) => self.train_refused(attempt, error),
             (NodeContext::Fetch(digest), Message::Data(piece)) => {
                 self.here.piece(&self.handle.pace, net::now(), piece.bytes.len() as u64);
-                let fetched = self.handle.fetcher().piece(link, digest, &piece);
-                self.data(digest, fetched);
+                let (fetched, awaiting) = self.handle.incoming().piece(link, digest, &piece);
+                self.fetched(fetched, awaiting);
             }
             (NodeContext::Fetch(digest), Message::Error(error)) => {
-                let refused = self.handle.fetcher().refused(link, digest, error);
-                self.data(digest, refused);
+                let (refused, awaiting) = self.handle.incoming().refused(link, digest, error);
+                self.fetched(refused, awaiting);
             }
             (NodeContext::Poll(attempt), Message::Polled(polled)) if polled.name == attempt => {
                 let known = polled.state != TaskState::Unknown;

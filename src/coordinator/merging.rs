@@ -31,6 +31,8 @@ pub(super) struct Merging {
     /// Whether the next merge may be too much for the machine, and whether all are.
     pub(super) is_next_heavy: bool,
     pub(super) is_heavy: bool,
+    /// What a merge copies, where it is large and leaves its base as it was.
+    pub(super) copy_bytes: Option<u64>,
     /// The name of what the outer optimiser remembers at the next step's base, where somebody has found it out already.
     remembered: Option<Digest>,
 }
@@ -111,6 +113,7 @@ impl Merging {
             update: Vec::new(),
             is_next_heavy: false,
             is_heavy: false,
+            copy_bytes: None,
             remembered: None,
         }
     }

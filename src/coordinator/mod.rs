@@ -39,6 +39,7 @@ mod event;
 mod handles;
 mod handover;
 mod history;
+mod incoming;
 mod injected;
 mod job_registry;
 mod journal;

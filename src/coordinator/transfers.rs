@@ -6,10 +6,13 @@
 //! the rest of it at any time. So all others on their way together hold no more than what there is beyond one. An update
 //! that is whole asks for nothing: it is merged and gone. Updates of another size, which a cancelled job may have left on
 //! their way, reckon with another size of one: where that leaves room for nobody, the furthest goes on all the same.
+//!
+//! A merge that works on a copy makes it where updates were: it waits until those on their way have left it room, and until it
+//! gives that back no more of them come than there is room for beside it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::engine::LinkKey;
 use crate::net;
@@ -22,6 +25,9 @@ const MORE_PART: u64 = 8;
 /// there is room as if it were not there. There is one of them at a time.
 const LATE_AFTER: Duration = Duration::from_secs(1);
 const LATE_BYTES_A_SECOND: u64 = 4 << 20;
+/// What is on its way when a copy is to be made comes from nodes that have all but trained: who is waited for longer is a slow link,
+/// and then memory may be short, but the job goes on.
+const COPY_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// All of them.
 #[derive(Clone)]
@@ -31,6 +37,8 @@ struct Shared {
     bytes_max: u64,
     tell: Box<dyn Fn() + Send + Sync>,
     state: Mutex<InFlight>,
+    /// Something has given its memory back.
+    freed: Condvar,
 }
 
 #[derive(Default)]
@@ -44,6 +52,14 @@ struct InFlight {
     late: Option<u64>,
     /// Memory to be used again.
     spare: Vec<Vec<u8>>,
+    /// Where a merge works on a copy, or waits for the room to make one.
+    copy: Option<Copying>,
+}
+
+struct Copying {
+    bytes: u64,
+    /// Whether it has its room. Before that, what has begun may end.
+    has_room: bool,
 }
 
 struct Transfer {
@@ -62,6 +78,9 @@ struct Transfer {
     is_kept_waiting: bool,
 }
 
+/// A copy's share of what there may be; given back when dropped.
+pub(super) struct CopyRoom(Transfers);
+
 /// An update's share of what there may be; given back when dropped.
 pub(super) struct Reservation {
     number: u64,
@@ -72,7 +91,7 @@ impl Transfers {
     /// Of up to `bytes_max` bytes, or of one update and a part of another where that is more. When there is room again for
     /// who has been refused it, `tell` is called, by whichever thread has made room: it must not wait.
     pub(super) fn new(bytes_max: u64, tell: impl Fn() + Send + Sync + 'static) -> Transfers {
-        Transfers(Arc::new(Shared { bytes_max, tell: Box::new(tell), state: Mutex::default() }))
+        Transfers(Arc::new(Shared { bytes_max, tell: Box::new(tell), state: Mutex::default(), freed: Condvar::new() }))
     }
 
     /// An update is to be had over this link.
@@ -103,6 +122,32 @@ impl Transfers {
         Some(transfer.link)
     }
 
+    /// Makes room for a copy of so many bytes, of which there is one at a time. Waits until what is on its way leaves it that, for as
+    /// long as anybody is to be waited for.
+    pub(super) fn make_room_for_copy(&self, bytes: u64) -> CopyRoom {
+        self.make_room_within(COPY_WAIT_MAX, bytes).0
+    }
+
+    /// The same; says whether there is room.
+    fn make_room_within(&self, wait: Duration, bytes: u64) -> (CopyRoom, bool) {
+        let deadline = Instant::now() + wait;
+        let beside = self.0.bytes_max.saturating_sub(bytes);
+        let mut state = self.state();
+        state.copy = Some(Copying { bytes, has_room: false });
+        let has_room = loop {
+            let held: u64 = state.begun.values().map(|transfer| transfer.held_bytes).sum();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if held <= beside || left.is_zero() {
+                break held <= beside;
+            }
+            state = self.0.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        state.copy = Some(Copying { bytes, has_room: true });
+        drop(state);
+        self.clear();
+        (CopyRoom(self.clone()), has_room)
+    }
+
     /// Gives memory that is not in use back to the system.
     pub(super) fn clear(&self) {
         let spare = std::mem::take(&mut self.state().spare);
@@ -123,6 +168,7 @@ impl Transfers {
         change(&mut state);
         let can_go_on = state.first_to_go_on(self.0.bytes_max).is_some();
         drop(state);
+        self.0.freed.notify_all();
         if can_go_on {
             (self.0.tell)();
         }
@@ -163,6 +209,8 @@ impl InFlight {
         let Some(whole_bytes) = self.transfer(number).map(|transfer| transfer.whole_bytes) else { return false };
         let more = bytes_max.saturating_sub(whole_bytes).max(whole_bytes / MORE_PART);
         let (mut merging, mut coming, mut furthest) = (0, bytes, bytes);
+        let copied = self.copy.as_ref().map_or(0, |copy| copy.bytes);
+        let is_copied = self.copy.as_ref().is_some_and(|copy| copy.has_room);
         let mut is_furthest = self.begun.contains_key(&number);
         let held_before = self.begun.get(&number).map_or(0, |transfer| transfer.held_bytes);
         let others = self.begun.iter().filter(|(other, _)| **other != number && late != Some(**other));
@@ -175,9 +223,9 @@ impl InFlight {
                 is_furthest &= (*held_bytes, *other) < (held_before, number);
             }
         }
-        let fits = merging + coming <= whole_bytes + more && coming - furthest <= more;
+        let fits = merging + coming + copied <= whole_bytes + more && coming - furthest <= more;
         // As long as anything is being merged, room comes of that.
-        fits || is_furthest && merging == 0
+        fits || is_furthest && merging == 0 && !is_copied
     }
 
     /// Finds one that nobody is to wait for any more; not this one. Says whether one was found.
@@ -242,11 +290,17 @@ impl Reservation {
             if let Some(transfer) = state.transfer(self.number) {
                 transfer.held_bytes = transfer.held_bytes.saturating_sub(chunk.len() as u64);
             }
-            if chunk.capacity() == CHUNK_BYTES {
+            if chunk.capacity() == CHUNK_BYTES && state.copy.is_none() {
                 chunk.clear();
                 state.spare.push(chunk);
             }
         });
+    }
+}
+
+impl Drop for CopyRoom {
+    fn drop(&mut self) {
+        self.0.change(|state| state.copy = None);
     }
 }
 
@@ -262,6 +316,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use crossbeam_channel::{Receiver, unbounded};
 
     use super::*;
@@ -405,6 +461,38 @@ mod tests {
         assert!(take(&rooms[2], 125) && !take(&rooms[2], 126), "one alone is left behind");
         rooms[0].is_whole();
         assert_eq!(transfers.state().late, None);
+    }
+
+    #[test]
+    fn a_copy_waits_for_what_is_on_its_way_and_nothing_more_comes_beside_it() {
+        for bytes_max in [1, 2 * WHOLE] {
+            let (transfers, told) = transfers(bytes_max);
+            let rooms = begin(&transfers, 0..3);
+            assert!(take(&rooms[0], 500));
+            rooms[0].give_back(rooms[0].chunk(CHUNK_BYTES as u64));
+            assert!(take(&rooms[0], 500));
+            // Nothing that is on its way ends: the copy is made all the same.
+            let (copy, has_room) = transfers.make_room_within(Duration::ZERO, 2 * WHOLE);
+            assert!(!has_room && transfers.state().spare.is_empty());
+            rooms[0].give_back(rooms[0].chunk(CHUNK_BYTES as u64));
+            assert!(transfers.state().spare.is_empty(), "it would stand beside the copy");
+            assert!(!take(&rooms[0], 501) && !take(&rooms[1], 1) && !is_told(&told));
+            drop(copy);
+            assert!(is_told(&told));
+            assert!(take(&rooms[0], 501));
+            // What has begun may end while the copy waits for it; nothing else begins.
+            thread::scope(|scope| {
+                let copy = scope.spawn(|| transfers.make_room_within(Duration::from_secs(60), 2 * WHOLE));
+                while transfers.state().copy.is_none() {
+                    thread::yield_now();
+                }
+                assert!(!take(&rooms[1], 1) && take(&rooms[0], WHOLE));
+                let [first, ..] = <[Reservation; 3]>::try_from(rooms).unwrap_or_else(|_| unreachable!());
+                assert!(!copy.is_finished());
+                drop(first);
+                assert!(copy.join().unwrap().1);
+            });
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::work::{HEAVY_BYTES, Judged, MergeWork, Start, Validating, Weights};
 use crate::config::can_be_had;
 use crate::digest::{Digest, Hasher};
 use crate::engine::Event;
-use crate::job::memory::in_mib;
+use crate::job::memory::{in_mib, median_copy_bytes};
 use crate::job::{JobId, Specification, Tested};
 use crate::model::figures::{Judgement, judge};
 use crate::model::{self, Kernel, OuterState, TargetKind, Training};
@@ -160,6 +160,9 @@ impl Merger {
                 let mut merging = Merging::new(self.kernel, job, &specification, &self.storage);
                 merging.is_heavy = is_large && working_bytes >= HEAVY_BYTES;
                 merging.is_next_heavy = is_large;
+                if is_large && !merging.can_take_base() {
+                    merging.copy_bytes = Some(median_copy_bytes(&specification));
+                }
                 self.rounds.insert(job, merging);
                 if is_large {
                     self.past.insert(job, PastWeights::new(&specification, self.storage != Storage::Memory));
@@ -186,10 +189,8 @@ impl Merger {
                 let is_heavy = std::mem::replace(&mut merging.is_next_heavy, merging.is_heavy);
                 let _begun = is_heavy.then(|| self.underway.begin(job, HeavyStep::Merge(step)));
                 let base_stays = !merging.can_take_base();
-                if base_stays {
-                    // No result is on its way: their memory makes room for the copy.
-                    self.transfers.clear();
-                }
+                // It takes the place of what was on its way. A result that has come too late to be of use may still be.
+                let _room = merging.copy_bytes.map(|bytes| self.transfers.make_room_for_copy(bytes));
                 if let Some(past) = self.past.get_mut(&job) {
                     past.make_room_beside(&base.bytes, base_stays);
                 }

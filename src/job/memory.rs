@@ -37,8 +37,9 @@ const SMALL_UPDATE_BYTES: u64 = 256 << 10;
 const PIECE_BYTES: u64 = 256 << 10;
 /// Pieces that a connection has read and has not taken in, at most.
 const PIECES_READ: u64 = 2;
-/// Memory for a thread's and a link's own, whatever the job.
-const OWN_BYTES: u64 = 64 << 10;
+/// Memory for threads' and links' own, whatever the job: of a node, which has one, and of a coordinator with a few nodes.
+const NODE_OWN_BYTES: u64 = 64 << 10;
+const COORDINATOR_OWN_BYTES: u64 = 160 << 10;
 
 /// Rounds of a job that may be merged before the first of them is validated: each keeps a model in memory. Of a large one
 /// that is enough for the next round to be trained meanwhile, and no more.
@@ -102,7 +103,7 @@ impl CoordinatorMemory {
             // The last pieces of it are there twice as they are taken in.
             data_bytes: data.saturating_add(decoded).saturating_add(pieces_bytes(data)),
             weights_bytes: weights + state + best,
-            working_bytes: merging + read + validating + told + OWN_BYTES,
+            working_bytes: merging + read + validating + told + COORDINATOR_OWN_BYTES,
         }
     }
 
@@ -133,13 +134,10 @@ fn merging_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 
     let parameters = training.network.parameters() as u64;
     let whole = VALUE_BYTES * parameters;
     let travelling = travelling_bytes(specification, means);
-    // What must all be there. Once it is, and nothing is on its way any more, a part of each of it, and a copy of the base and of what
-    // the optimiser remembers: they stay where it is not known yet whether anything comes of the step.
+    // What must all be there. Once it is, the copy takes the place of what was on its way.
     let results = specification.results_at_once();
     let all = if means.is_journaled { 0 } else { results.saturating_mul(whole) };
-    let parts = (results * MEDIAN_PART_BYTES).min(MEDIAN_PARTS_BYTES);
-    let copied = weights_bytes(&training.network) + outer.optimiser.state_vectors() as u64 * whole;
-    let of_median = all + travelling.max(parts + copied);
+    let of_median = all + travelling.max(median_copy_bytes(specification));
     match (training.recipe.merges_gradients(), merge) {
         (true, Merge::Mean) => SUM_BYTES * parameters + travelling,
         // Beside the sum that of the block in hand, and its gradient.
@@ -155,6 +153,15 @@ fn merging_bytes(specification: &Specification, means: CoordinatorMeans) -> u64 
             update + sum
         }
     }
+}
+
+/// A part of each result of a step that are merged by a median, and a copy of the base and of what the optimiser remembers: they
+/// stay where it is not known yet whether anything comes of the step.
+pub fn median_copy_bytes(specification: &Specification) -> u64 {
+    let network = &specification.training.network;
+    let parts = (specification.results_at_once() * MEDIAN_PART_BYTES).min(MEDIAN_PARTS_BYTES);
+    let state_vectors = specification.outer.optimiser.state_vectors() as u64;
+    parts + weights_bytes(network) + state_vectors * VALUE_BYTES * network.parameters() as u64
 }
 
 /// Results on their way from nodes: as many as there may be at a time, and no more than there are.
@@ -224,7 +231,7 @@ impl NodeMemory {
     /// The same with the weights that tasks start from.
     fn with_weights(training: &Training, shared_bytes: u64, worker_bytes: u64) -> NodeMemory {
         let weights = weights_bytes(&training.network);
-        NodeMemory { shared_bytes: shared_bytes.saturating_add(weights + OWN_BYTES), worker_bytes }
+        NodeMemory { shared_bytes: shared_bytes.saturating_add(weights + NODE_OWN_BYTES), worker_bytes }
     }
 
     /// Whether a node of so many workers has it beside what other jobs take of it, by what it says; where it says nothing, nobody

@@ -27,6 +27,9 @@ const AT_ONCE_BYTES_MAX: usize = 96 << 10;
 /// back is not copied: on a busy machine every node is slow, and the copies would stand side by side. Nor are a node's results: they
 /// are its peer's alone, and wait for it in any case.
 pub(super) const WRITE_TICK: Duration = Duration::from_millis(250);
+/// Shared bytes are let go before the last so many of them leave: whoever has all of them may be quicker than their writer, which may
+/// have lost the processor, and what comes of them must find their memory free.
+const LAST_BYTES: usize = 64;
 /// More is not copied. An honest peer asks for half of it at a time.
 const COPIED_BYTES_MAX: usize = 4 << 20;
 
@@ -208,20 +211,32 @@ impl Outbox {
 
     /// Writes a batch, and lets go of it.
     fn write_batch(&self, stream: &TcpStream, batch: &mut Vec<Encoded>) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(batch.len() * 2);
+        let mut pieces: Vec<&[u8]> = Vec::with_capacity(batch.len() * 2);
         for frame in &*batch {
-            slices.push(IoSlice::new(&frame.head));
-            slices.extend(frame.tail.as_ref().map(|tail| IoSlice::new(tail.as_slice())));
+            pieces.push(&frame.head);
+            pieces.extend(frame.tail.as_ref().map(SharedBytes::as_slice));
         }
+        let mut last = Vec::new();
+        if batch.iter().any(|frame| frame.tail.is_some())
+            && let Some(piece) = pieces.last_mut()
+        {
+            let (now, later) = piece.split_at(piece.len().saturating_sub(LAST_BYTES));
+            last.extend_from_slice(later);
+            *piece = now;
+        }
+        let mut slices: Vec<IoSlice<'_>> = pieces.into_iter().map(IoSlice::new).collect();
         let gives_back = cfg!(feature = "coordinator") && self.gives_back;
-        let rest = write_slices(stream, &mut slices, || {
+        let mut rest = write_slices(stream, &mut slices, || {
             gives_back && (is_wanted_back(&*batch) || is_wanted_back(&self.waiting().frames))
         })?;
         batch.clear();
+        if !rest.is_empty() {
+            self.is_slow();
+        }
+        rest.append(&mut last);
         if rest.is_empty() {
             return Ok(());
         }
-        self.is_slow();
         write_slices(stream, &mut [IoSlice::new(&rest)], || false).map(drop)
     }
 
@@ -511,6 +526,31 @@ mod tests {
         reading.read_exact(&mut got).unwrap();
         assert!(got == expected, "other bytes have left");
         assert_eq!(put(AT_ONCE_BYTES_MAX).1, 1, "a large one is the writer's");
+    }
+
+    #[test]
+    fn whoever_has_all_of_shared_bytes_finds_their_memory_free() {
+        use crate::wire::message::Piece;
+
+        let (mut reading, writing) = ends();
+        let (outbox, counters) = (Outbox::default(), Counters::default());
+        thread::scope(|scope| {
+            let _ends_writer = EndsWriter(&outbox, &writing);
+            scope.spawn(|| outbox.write_all(&writing, &counters));
+            for round in 0..100 {
+                let bytes = std::sync::Arc::new(vec![round; 2 * AT_ONCE_BYTES_MAX]);
+                let shared = SharedBytes::new(bytes.clone(), 0..bytes.len()).unwrap();
+                let digest = crate::digest::Digest([round; 32]);
+                let object_bytes = bytes.len() as u64;
+                let frame = Piece::draft_shared(crate::wire::MessageType::Data, 1, &digest, object_bytes, 0, shared);
+                let expected = frame.clone().seal().to_bytes();
+                outbox.put(vec![frame], &writing, &counters).unwrap();
+                let mut got = vec![0; expected.len()];
+                reading.read_exact(&mut got).unwrap();
+                assert_eq!(std::sync::Arc::strong_count(&bytes), 1, "frame {round}");
+                assert!(got == expected, "other bytes have left");
+            }
+        });
     }
 
     /// A coordinator lets go of the weights of a step that is over, however slow one of its nodes is: else each such node would hold

@@ -1,9 +1,13 @@
-//! A global allocator that counts. Owns the counters, which are the process's: whoever measures must be alone.
+//! A global allocator that counts. Owns the counters. That of bytes is the process's: whoever measures must be alone.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    // Needs no memory itself, neither to be made nor to be unmade.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
 static HELD: AtomicU64 = AtomicU64::new(0);
 static HELD_MOST: AtomicU64 = AtomicU64::new(0);
 
@@ -11,7 +15,7 @@ static HELD_MOST: AtomicU64 = AtomicU64::new(0);
 pub struct Counting;
 
 fn taken(bytes: usize) {
-    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
     let held = HELD.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
     HELD_MOST.fetch_max(held, Ordering::Relaxed);
 }
@@ -45,21 +49,21 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What the process has taken from the system while something was done.
+/// What was taken from the system while something was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Calls for memory.
+    /// Calls for memory, of the thread that did it.
     pub allocations: u64,
-    /// Bytes held at the same time beyond those held before, at most.
+    /// Bytes that the process held at the same time beyond those held before, at most.
     pub bytes_most: u64,
 }
 
 /// Does something, and says what it took.
 pub fn measure<T>(act: impl FnOnce() -> T) -> (T, Taken) {
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+    let allocations = ALLOCATIONS.get();
     let held = HELD.load(Ordering::Relaxed);
     HELD_MOST.store(held, Ordering::Relaxed);
     let done = act();
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
+    let allocations = ALLOCATIONS.get() - allocations;
     (done, Taken { allocations, bytes_most: HELD_MOST.load(Ordering::Relaxed) - held })
 }

@@ -6,11 +6,15 @@ use gradwire::model::file::ModelFile;
 use gradwire::model::scaling::Target;
 
 use crate::common::clients::{Client, client};
+use crate::common::servers::{Coordinator, nodes, ports};
 use crate::common::tables::file_in;
 
 #[test]
-fn each_of_four_nodes_trains_a_task_of_every_round() {
-    let finished = Client::local(4, &["--rounds", "3", "--epochs", "1"]).finish();
+fn each_of_four_nodes_has_its_part_of_the_tasks() {
+    // Each task takes so long that all four have one at a time.
+    let fleet = nodes(4, "1", &["--load-delay", "0.5"]);
+    let coordinator = Coordinator::with_all_active(&ports(&fleet), &[]);
+    let finished = Client::start(&coordinator, &["--rounds", "3", "--epochs", "1"]).finish();
     let tasks = finished.tasks();
     assert_eq!(tasks.len(), 4, "{tasks:?}");
     assert!(tasks.iter().all(|(_, tasks)| *tasks >= 1), "{tasks:?}");

@@ -204,6 +204,19 @@ fn a_late_wrong_result_of_a_cancelled_task_is_compared_and_not_merged() {
 }
 
 #[test]
+fn an_update_that_does_not_come_before_anothers_is_let_go_of_and_its_digest_is_compared() {
+    let fleet = Fleet::with(Lie::HeldBack);
+    for _ in 0..JOBS_MAX {
+        let said = assert_does_an_honest_job(&fleet.coordinator);
+        println!("{said}");
+        if said.contains("liar") {
+            return;
+        }
+    }
+    panic!("the digest was never compared: {} tasks", fleet.liar.tasks());
+}
+
+#[test]
 fn a_second_answer_to_one_request_closes_the_connection() {
     let fleet = is_worked_around(Lie::Twice);
     assert!(fleet.liar.errors().contains(&ErrorCode::RequestId), "{:?}", fleet.liar.errors());

@@ -298,8 +298,12 @@ impl Driver {
             }
             DriverEvent::TrainedApart { link, attempt } => {
                 // The node has answered, and is done with it: to ask it how far the task is would hear that it knows none.
-                self.no_longer_out(link, attempt);
-                self.tell(Event::UpdateComing { link, attempt });
+                if self.no_longer_out(link, attempt) {
+                    self.tell(Event::UpdateComing { link, attempt });
+                } else {
+                    // It was cancelled before this was heard.
+                    self.let_update_go(link, attempt);
+                }
             }
             DriverEvent::Reservation => self.fetch_updates(),
             DriverEvent::Polled { link, attempt, known, done, planned } => {

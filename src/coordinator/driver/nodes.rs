@@ -318,6 +318,16 @@ impl Driver {
         {
             let _ = node.linked.link.send(&Cancel { request: out.request }.into());
         }
+        self.let_update_go(link, attempt);
+    }
+
+    /// Has a cancelled attempt's update fetched no further: its memory is the merge's. The result itself is told all the same, since
+    /// the digest alone shows whether the node has computed what others have.
+    pub(super) fn let_update_go(&mut self, link: LinkKey, attempt: Attempt) {
+        let incoming = self.links.get(&link).and_then(|node| node.linked.incoming().let_go(attempt));
+        if let Some(result) = incoming {
+            self.tell(Event::Trained { link, attempt, result });
+        }
     }
 
     pub(super) fn poll_running_tasks(&mut self) {

@@ -39,7 +39,7 @@ pub enum GradientSumError {
         /// The first such parameter; the number of parameters where it is the loss.
         index: usize,
     },
-    /// The system does not give the memory for integers of 128 bits, which this would need.
+    /// The system does not give the memory for the integers of more bits that this would need.
     Memory {
         /// Bytes of them.
         bytes: usize,

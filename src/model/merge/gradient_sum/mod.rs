@@ -2,14 +2,16 @@
 //! (docs/arithmetic.md, "Steps of merged gradients"). Owns the integers; does not know nodes, steps or objects' descriptors.
 //!
 //! Every value is rounded to a whole number of units of 2^-40. Nearly always their sums fit 64 bits, in which they are added
-//! as fast as memory gives them; what might not fit goes to 128. Whoever looks at a sum sees the same numbers either way.
+//! as fast as memory gives them; where one might not, all are given more. Whoever looks at a sum sees the same numbers either way.
 //!
 //! | file | owns |
 //! |---|---|
+//! | `integers` | the integers in memory, and how many bits they have |
 //! | `words` | reading and checking integers as objects hold them |
 //! | `error` | why nothing is added |
 
 mod error;
+mod integers;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -22,6 +24,7 @@ use crate::model::kernel::{Kernel, compiled_for_each_kernel};
 use crate::model::recipe::LossReduction;
 use crate::model::thresholds::{VALUE_LEAST, cut};
 use crate::model::vector::Vector;
+use integers::Integers;
 use words::{Check, RunReader, TakeIntegers};
 
 pub use error::GradientSumError;
@@ -47,17 +50,13 @@ const QUICK_LIMIT: f32 = 2048.0;
 /// A unit is the last place of the numbers from 2^12 to 2^13: added to this, a value is rounded to whole units, ties to even.
 const QUICK_SHIFT: f64 = 6144.0;
 
-/// A sum of blocks' gradients and losses. Its size does not grow with their number: 8 bytes a parameter, or 24 where
-/// gradients are very large.
+/// A sum of blocks' gradients and losses. Its size does not grow with their number: 8 bytes a parameter, or 12 where gradients
+/// are very large, and 16 where thousands of blocks are about as large as they may be.
 #[derive(Debug)]
 pub struct GradientSum {
     kernel: Kernel,
-    /// Units of each parameter that have been added quickly.
-    narrow: Vec<i64>,
-    /// No number of `narrow` is larger in magnitude.
-    narrow_most: u64,
-    /// Units besides those, or nothing.
-    wide: Vec<i128>,
+    /// Units of each parameter.
+    units: Integers,
     loss: i128,
     blocks: u64,
 }
@@ -65,20 +64,18 @@ pub struct GradientSum {
 impl GradientSum {
     /// An empty sum of gradients of so many values.
     pub fn new(kernel: Kernel, parameters: usize) -> GradientSum {
-        GradientSum { kernel, narrow: vec![0; parameters], narrow_most: 0, wide: Vec::new(), loss: 0, blocks: 0 }
+        GradientSum { kernel, units: Integers::new(parameters), loss: 0, blocks: 0 }
     }
 
     /// Empties the sum, and makes it one of so many parameters.
     pub fn reset(&mut self, parameters: usize) {
-        self.narrow.clear();
-        self.narrow.resize(parameters, 0);
-        self.wide.clear();
-        (self.narrow_most, self.loss, self.blocks) = (0, 0, 0);
+        self.units.reset(parameters);
+        (self.loss, self.blocks) = (0, 0);
     }
 
     /// Values of a gradient.
     pub fn parameters(&self) -> usize {
-        self.narrow.len()
+        self.units.count()
     }
 
     /// Blocks added so far.
@@ -100,11 +97,10 @@ impl GradientSum {
         let largest = check_gradient(self.kernel, start, gradient)?;
         let range = start..start + gradient.len();
         // Rounding adds half a unit.
-        let most = (f64::from(largest) * UNITS) as u128 + 1;
-        match self.make_room(most)? {
-            Width::Narrow if largest < QUICK_LIMIT => add_quickly(self.kernel, gradient, &mut self.narrow[range]),
-            Width::Narrow => add_exactly(gradient, &mut self.narrow[range], |units| units as i64),
-            Width::Wide => add_exactly(gradient, &mut self.wide[range], |units| units),
+        self.units.make_room((f64::from(largest) * UNITS) as u128 + 1)?;
+        match self.units.narrow_mut(range.clone()) {
+            Some(sums) if largest < QUICK_LIMIT => add_quickly(self.kernel, gradient, sums),
+            _ => range.zip(gradient).for_each(|(index, value)| self.units.add(index, exactly(*value))),
         }
         Ok(())
     }
@@ -123,19 +119,10 @@ impl GradientSum {
     pub fn add_sum(&mut self, other: &GradientSum) -> Result<(), GradientSumError> {
         self.same_length(other.parameters())?;
         let blocks = self.more_blocks(other.blocks)?;
-        if !other.wide.is_empty() {
-            self.widen()?;
-        }
-        let width = self.make_room(other.narrow_most.into())?;
+        self.units.make_room(other.units.most())?;
+        self.units.add_all(&other.units);
         self.blocks = blocks;
         self.loss += other.loss;
-        match width {
-            Width::Narrow => self.narrow.iter_mut().zip(&other.narrow).for_each(|(sum, units)| *sum += units),
-            Width::Wide => self.wide.iter_mut().zip(&other.narrow).for_each(|(sum, units)| *sum += i128::from(*units)),
-        }
-        if !other.wide.is_empty() {
-            self.wide.iter_mut().zip(&other.wide).for_each(|(sum, units)| *sum += units);
-        }
         Ok(())
     }
 
@@ -161,14 +148,10 @@ impl GradientSum {
         for part in &parts {
             reader.read(part.as_ref(), &mut check)?;
         }
-        if runs[..runs.len() - 1].iter().any(|run| run.is_wide) {
-            self.widen()?;
-        }
-        let narrow = self.make_room(check.narrow_most().into())?;
+        self.units.make_room(check.most())?;
         let mut reader = RunReader::new(runs);
-        let mut add = Add { sum: self, narrow };
         for part in parts {
-            reader.read(part.as_ref(), &mut add)?;
+            reader.read(part.as_ref(), &mut Add(self))?;
         }
         self.blocks = all_blocks;
         Ok(())
@@ -197,11 +180,12 @@ impl GradientSum {
             LossReduction::Mean => rows.get() as f64,
             LossReduction::Sum => 1.0,
         };
-        if self.wide.is_empty() {
-            narrow_gradient(self.kernel, &self.narrow[start..][..out.len()], divisor, out);
-        } else {
-            for (index, out) in (start..).zip(out) {
-                *out = of_sum(self.value(index) as f64, divisor).to_le_bytes();
+        match self.units.narrow(start..start + out.len()) {
+            Some(units) => narrow_gradient(self.kernel, units, divisor, out),
+            None => {
+                for (index, out) in (start..).zip(out) {
+                    *out = of_sum(self.units.get(index) as f64, divisor).to_le_bytes();
+                }
             }
         }
     }
@@ -217,26 +201,21 @@ impl GradientSum {
 
     /// Whether these parameters' integers have at most 64 bits each.
     pub fn fits_narrow(&self, range: Range<usize>) -> bool {
-        self.wide.is_empty() || range.into_iter().all(|index| i64::try_from(self.value(index)).is_ok())
+        self.units.narrow(range.clone()).is_some()
+            || range.into_iter().all(|index| i64::try_from(self.units.get(index)).is_ok())
     }
 
     /// Appends these parameters' integers as objects hold them, with 64 bits each, which they [fit](GradientSum::fits_narrow).
     pub fn append_narrow(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        if self.wide.is_empty() {
-            let values = &self.narrow[range];
-            if cfg!(target_endian = "little") {
-                out.extend_from_slice(bytemuck::cast_slice(values));
-            } else {
-                values.iter().for_each(|units| out.extend_from_slice(&units.to_le_bytes()));
-            }
-        } else {
-            range.for_each(|index| out.extend_from_slice(&(self.value(index) as i64).to_le_bytes()));
+        match self.units.narrow(range.clone()) {
+            Some(units) if cfg!(target_endian = "little") => out.extend_from_slice(bytemuck::cast_slice(units)),
+            _ => range.for_each(|index| out.extend_from_slice(&(self.units.get(index) as i64).to_le_bytes())),
         }
     }
 
     /// The same with 128 bits each.
     pub fn append_wide(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        range.for_each(|index| out.extend_from_slice(&self.value(index).to_le_bytes()));
+        range.for_each(|index| out.extend_from_slice(&self.units.get(index).to_le_bytes()));
     }
 
     /// Appends the loss's integer as objects hold it.
@@ -244,13 +223,9 @@ impl GradientSum {
         out.extend_from_slice(&self.loss.to_le_bytes());
     }
 
-    fn value(&self, index: usize) -> i128 {
-        i128::from(self.narrow[index]) + self.wide.get(index).copied().unwrap_or(0)
-    }
-
     fn same_length(&self, values: usize) -> Result<(), GradientSumError> {
-        if values != self.narrow.len() {
-            return Err(GradientSumError::Length { got: values, expected: self.narrow.len() });
+        if values != self.parameters() {
+            return Err(GradientSumError::Length { got: values, expected: self.parameters() });
         }
         Ok(())
     }
@@ -263,65 +238,29 @@ impl GradientSum {
         }
         Ok(all)
     }
-
-    /// Where numbers of at most this magnitude are to be added.
-    fn make_room(&mut self, most: u128) -> Result<Width, GradientSumError> {
-        let all = u128::from(self.narrow_most) + most;
-        match u64::try_from(all) {
-            Ok(all) if all <= i64::MAX as u64 => {
-                self.narrow_most = all;
-                Ok(Width::Narrow)
-            }
-            _ => {
-                self.widen()?;
-                Ok(Width::Wide)
-            }
-        }
-    }
-
-    /// Turns to 128 bits what there is. That happens so seldom that nobody keeps memory for it: it is tried.
-    fn widen(&mut self) -> Result<(), GradientSumError> {
-        let more = self.narrow.len() - self.wide.len();
-        let bytes = size_of::<i128>() * more;
-        self.wide.try_reserve_exact(more).map_err(|_| GradientSumError::Memory { bytes })?;
-        self.wide.resize(self.narrow.len(), 0);
-        for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
-            *wide += i128::from(std::mem::take(narrow));
-        }
-        self.narrow_most = 0;
-        Ok(())
-    }
-}
-
-/// Which of a sum's integers are added to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Width {
-    Narrow,
-    Wide,
 }
 
 /// Adds integers that have been checked.
-struct Add<'a> {
-    sum: &'a mut GradientSum,
-    /// Where narrow integers go.
-    narrow: Width,
-}
+struct Add<'a>(&'a mut GradientSum);
 
 impl TakeIntegers for Add<'_> {
     fn narrow(&mut self, start: usize, integers: &[LittleEndianWord]) {
+        let Add(sum) = self;
         let range = start..start + integers.len();
-        match self.narrow {
-            Width::Narrow => add_narrow(self.sum.kernel, integers, &mut self.sum.narrow[range]),
-            Width::Wide => {
-                for (sum, word) in self.sum.wide[range].iter_mut().zip(integers) {
-                    *sum += i128::from(i64::from_le_bytes(*word));
-                }
+        match sum.units.narrow_mut(range.clone()) {
+            Some(sums) => add_narrow(sum.kernel, integers, sums),
+            None => {
+                range.zip(integers).for_each(|(index, word)| sum.units.add(index, i64::from_le_bytes(*word).into()));
             }
         }
     }
 
     fn wide(&mut self, index: usize, integer: i128) -> Result<(), GradientSumError> {
-        *self.sum.wide.get_mut(index).unwrap_or(&mut self.sum.loss) += integer;
+        if index < self.0.parameters() {
+            self.0.units.add(index, integer);
+        } else {
+            self.0.loss += integer;
+        }
         Ok(())
     }
 
@@ -377,12 +316,10 @@ fn add_narrow_body<V: Vector>(integers: &[LittleEndianWord], sums: &mut [i64]) {
     }
 }
 
-#[cold]
-fn add_exactly<T: std::ops::AddAssign>(values: &[f32], sums: &mut [T], width: impl Fn(i128) -> T) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        // The product has no more bits than the value.
-        *sum += width((f64::from(*value) * UNITS).round_ties_even() as i128);
-    }
+/// A value in units, whatever its magnitude.
+fn exactly(value: f32) -> i128 {
+    // The product has no more bits than the value.
+    (f64::from(value) * UNITS).round_ties_even() as i128
 }
 
 compiled_for_each_kernel! {

@@ -21,7 +21,7 @@ fn units(value: f32) -> i128 {
 }
 
 fn values(sum: &GradientSum) -> Vec<i128> {
-    (0..sum.parameters()).map(|index| sum.value(index)).collect()
+    (0..sum.parameters()).map(|index| sum.units.get(index)).collect()
 }
 
 /// The sum as an object's runs and words, each run of `run` parameters.
@@ -99,9 +99,12 @@ proptest! {
             let (mut ours, mut theirs) = ([[0; 4]; 7], [[0; 4]; 7]);
             let rows = NonZeroU64::new(37).unwrap();
             whole.gradient(rows, LossReduction::Mean, &mut ours).unwrap();
-            merged.widen().unwrap();
-            merged.gradient(rows, LossReduction::Mean, &mut theirs).unwrap();
-            prop_assert_eq!(ours, theirs);
+            for widen in [Integers::widen, Integers::widen_fully] {
+                widen(&mut merged.units).unwrap();
+                prop_assert!(same(&merged, &whole));
+                merged.gradient(rows, LossReduction::Mean, &mut theirs).unwrap();
+                prop_assert_eq!(ours, theirs);
+            }
         }
     }
 }
@@ -198,4 +201,37 @@ fn what_is_no_sum_of_so_many_blocks_is_refused_and_leaves_no_trace() {
         .unwrap();
     let expected = [most[0] + (1 << 40) + i128::from(i64::MIN), most[1] - (1 << 40) + i128::from(i64::MAX)];
     assert_eq!((values(&sum), sum.loss, sum.blocks()), (expected.to_vec(), most[2] + (1 << 20) - 7, 7));
+}
+
+#[test]
+fn integers_have_as_many_bits_as_the_largest_may_need() {
+    let edges: [(i128, usize); 6] =
+        [((1 << 63) - 1, 64), (1 << 63, 96), ((1 << 95) - 1, 96), (1 << 95, 128), ((1 << 126) - 1, 128), (0, 64)];
+    for (edge, bits) in edges {
+        let mut integers = Integers::new(3);
+        let numbers = [edge, -edge, edge / 3 - 1];
+        integers.make_room(edge as u128).unwrap();
+        numbers.iter().enumerate().for_each(|(index, number)| integers.add(index, *number));
+        assert_eq!([0, 1, 2].map(|index| integers.get(index)), numbers);
+        assert_eq!(integers.bits(), bits, "{edge}");
+        // What is as large again, of the other sign, needs the room though the sums are small.
+        integers.make_room(edge as u128).unwrap();
+        numbers.iter().enumerate().for_each(|(index, number)| integers.add(index, 5 - number));
+        assert_eq!([0, 1, 2].map(|index| integers.get(index)), [5; 3]);
+        // Sums of every width add up with those of every other.
+        for narrower in [0, 1 << 62, 1 << 90] {
+            let mut other = Integers::new(3);
+            other.make_room(narrower as u128).unwrap();
+            other.add(1, -narrower);
+            integers.make_room(other.most()).unwrap();
+            integers.add_all(&other);
+            other.make_room(integers.most()).unwrap();
+            other.add_all(&integers);
+            assert_eq!([0, 1, 2].map(|index| other.get(index)), [5, 5 - 2 * narrower, 5]);
+            integers.make_room(narrower as u128).unwrap();
+            integers.add(1, narrower);
+        }
+        integers.reset(2);
+        assert_eq!((integers.bits(), integers.get(1), integers.most()), (64, 0, 0));
+    }
 }

@@ -78,19 +78,21 @@ impl<'a> RunReader<'a> {
 pub(super) struct Check {
     /// Where magnitudes begin that the blocks cannot come to.
     limit: u128,
-    narrow_most: u64,
+    most: u128,
+    /// The same of the wide integers of this run.
+    run_most: u128,
     /// Whether no integer of this run has more than 64 bits.
     fits_narrow: bool,
 }
 
 impl Check {
     pub(super) fn new(limit: u128) -> Check {
-        Check { limit, narrow_most: 0, fits_narrow: true }
+        Check { limit, most: 0, run_most: 0, fits_narrow: true }
     }
 
-    /// No narrow integer so far is larger in magnitude.
-    pub(super) fn narrow_most(&self) -> u64 {
-        self.narrow_most
+    /// No parameter's integer so far is larger in magnitude.
+    pub(super) fn most(&self) -> u128 {
+        self.most
     }
 }
 
@@ -99,21 +101,27 @@ impl TakeIntegers for Check {
         // All bits that any has, and a one for two's complement.
         let bits =
             integers.iter().map(|word| i64::from_le_bytes(*word)).fold(0, |all, units| all | units ^ units >> 63);
-        self.narrow_most = self.narrow_most.max(bits as u64 + 1);
+        self.most = self.most.max(bits as u128 + 1);
     }
 
     fn wide(&mut self, index: usize, integer: i128) -> Result<(), GradientSumError> {
-        if integer.unsigned_abs() >= self.limit {
+        let magnitude = integer.unsigned_abs();
+        if magnitude >= self.limit {
             return Err(GradientSumError::Magnitude { index });
         }
+        self.run_most = self.run_most.max(magnitude);
         self.fits_narrow &= i64::try_from(integer).is_ok();
         Ok(())
     }
 
     fn wide_run_ends(&mut self, next: usize, is_loss: bool) -> Result<(), GradientSumError> {
-        if std::mem::replace(&mut self.fits_narrow, true) && !is_loss {
+        if is_loss {
+            return Ok(());
+        }
+        if std::mem::replace(&mut self.fits_narrow, true) {
             return Err(GradientSumError::Width { before: next });
         }
+        self.most = self.most.max(std::mem::take(&mut self.run_most));
         Ok(())
     }
 }

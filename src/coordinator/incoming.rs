@@ -1,0 +1,124 @@
+//! Results whose updates are on their way over one link. Owns what waits for which update, and that nothing is asked for that
+//! nobody waits for; does not know what comes of results, nor how many updates there may be (`transfers`).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::handles::NodeContext;
+use super::update::{UpdateBytes, Updates};
+use crate::digest::Digest;
+use crate::job::{Attempt, TaskResult};
+use crate::model::Network;
+use crate::net::{FetchError, Fetched, Fetcher, Link};
+use crate::wire::message::{Error, Piece, Trained};
+use crate::wire::object::{self, ObjectError};
+
+/// A result whose update is on its way.
+pub(super) struct Awaiting {
+    pub(super) attempt: Attempt,
+    pub(super) shape: Shape,
+    pub(super) trained: Trained,
+}
+
+/// What a task's result must be shaped like.
+pub(super) struct Shape {
+    pub(super) network: Arc<Network>,
+    /// Whether it is a sum of gradients, and no update.
+    pub(super) is_sum: bool,
+}
+
+impl Shape {
+    /// Whether a result may have so many bytes; if not, how many it must have.
+    pub(super) fn check_size(&self, bytes: u64) -> Result<(), String> {
+        let least = object::parameters_bytes(&self.network);
+        let (allowed, said) = if self.is_sum {
+            let most = object::sum_bytes_max(&self.network);
+            (least..=most, format!("sums of the network's gradients at most {most}"))
+        } else {
+            (least..=least, format!("the network's have {least}"))
+        };
+        if allowed.contains(&bytes) { Ok(()) } else { Err(format!("its update has {bytes} bytes, and {said}")) }
+    }
+
+    pub(super) fn check(&self, bytes: &UpdateBytes) -> Result<(), ObjectError> {
+        if self.is_sum { bytes.sum_layout(&self.network).map(drop) } else { bytes.check(&self.network) }
+    }
+}
+
+/// All of a link.
+pub(super) struct Incoming {
+    fetcher: Fetcher<Updates>,
+    /// By their updates' digests.
+    awaiting: HashMap<Digest, Vec<Awaiting>>,
+}
+
+/// What has come of an update, and the results that waited for it, if nothing more will.
+type Led = (Result<Fetched<UpdateBytes>, FetchError>, Vec<Awaiting>);
+
+impl Incoming {
+    pub(super) fn new(updates: Updates) -> Incoming {
+        Incoming { fetcher: Fetcher::new(Arc::new(updates)), awaiting: HashMap::new() }
+    }
+
+    /// Asks the node for a result's update, if it does not come already.
+    pub(super) fn want(&mut self, link: &Link<NodeContext>, result: Awaiting) {
+        let (digest, bytes) = (result.trained.result.update, result.trained.result.update_bytes);
+        let awaiting = self.awaiting.entry(digest).or_default();
+        awaiting.push(result);
+        if awaiting.len() == 1 {
+            // A link that has ended is reported by its reader.
+            let _ = self.fetcher.want(link, digest, bytes, Some(bytes));
+        }
+    }
+
+    /// A piece has come.
+    pub(super) fn piece(&mut self, link: &Link<NodeContext>, of: Digest, piece: &Piece<'_>) -> Led {
+        let fetched = self.fetcher.piece(link, of, piece);
+        self.led(of, fetched)
+    }
+
+    /// The node has refused a piece.
+    pub(super) fn refused(&mut self, link: &Link<NodeContext>, of: Digest, error: Error) -> Led {
+        let refused = self.fetcher.refused(link, of, error);
+        self.led(of, refused)
+    }
+
+    /// Asks the node for what there was no room for.
+    pub(super) fn go_on(&mut self, link: &Link<NodeContext>) {
+        let _ = self.fetcher.go_on(link);
+    }
+
+    /// An attempt's update is of no use any more: what has come of it gives its memory back. Its result, if it waited.
+    pub(super) fn let_go(&mut self, attempt: Attempt) -> Option<TaskResult> {
+        let awaits = |result: &Awaiting| result.attempt == attempt;
+        let digest = self.awaiting.iter().find(|(_, results)| results.iter().any(awaits)).map(|(digest, _)| *digest)?;
+        let Entry::Occupied(mut results) = self.awaiting.entry(digest) else { return None };
+        let place = results.get().iter().position(awaits)?;
+        let result = results.get_mut().swap_remove(place).trained.result;
+        if results.get().is_empty() {
+            results.remove();
+            self.fetcher.let_go(&digest);
+        }
+        Some(result)
+    }
+
+    /// Whether the node has left what it was asked for unanswered for too long.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.fetcher.is_stalled()
+    }
+
+    /// The link has ended, and with it all that was on its way.
+    pub(super) fn end(&mut self) {
+        self.fetcher.suspend();
+        self.awaiting.clear();
+    }
+
+    fn led(&mut self, of: Digest, fetched: Result<Fetched<UpdateBytes>, FetchError>) -> Led {
+        let awaiting = match fetched {
+            Ok(Fetched::Partly) => Vec::new(),
+            _ => self.awaiting.remove(&of).unwrap_or_default(),
+        };
+        (fetched, awaiting)
+    }
+}
