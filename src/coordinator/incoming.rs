@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::handles::NodeContext;
 use super::update::{UpdateBytes, Updates};
 use crate::digest::Digest;
 use crate::job::{Attempt, TaskResult};
 use crate::model::Network;
-use crate::net::{FetchError, Fetched, Fetcher, Link};
+use crate::net::{FetchError, Fetched, Fetcher, Fetching, Link};
 use crate::wire::message::{Error, Piece, Trained};
 use crate::wire::object::{self, ObjectError};
 
@@ -53,6 +52,11 @@ pub(super) struct Incoming {
     awaiting: HashMap<Digest, Vec<Awaiting>>,
 }
 
+/// What is remembered of a link's requests, of which a FETCH is one.
+pub(super) trait FetchContext: Clone + Send + From<Fetching> + 'static {}
+
+impl<C: Clone + Send + From<Fetching> + 'static> FetchContext for C {}
+
 /// What has come of an update, and the results that waited for it, if nothing more will.
 type Led = (Result<Fetched<UpdateBytes>, FetchError>, Vec<Awaiting>);
 
@@ -62,7 +66,7 @@ impl Incoming {
     }
 
     /// Asks the node for a result's update, if it does not come already.
-    pub(super) fn want(&mut self, link: &Link<NodeContext>, result: Awaiting) {
+    pub(super) fn want<C: FetchContext>(&mut self, link: &Link<C>, result: Awaiting) {
         let (digest, bytes) = (result.trained.result.update, result.trained.result.update_bytes);
         let awaiting = self.awaiting.entry(digest).or_default();
         awaiting.push(result);
@@ -73,19 +77,19 @@ impl Incoming {
     }
 
     /// A piece has come.
-    pub(super) fn piece(&mut self, link: &Link<NodeContext>, of: Digest, piece: &Piece<'_>) -> Led {
+    pub(super) fn piece<C: FetchContext>(&mut self, link: &Link<C>, of: Digest, piece: &Piece<'_>) -> Led {
         let fetched = self.fetcher.piece(link, of, piece);
         self.led(of, fetched)
     }
 
     /// The node has refused a piece.
-    pub(super) fn refused(&mut self, link: &Link<NodeContext>, of: Digest, error: Error) -> Led {
+    pub(super) fn refused<C: FetchContext>(&mut self, link: &Link<C>, of: Digest, error: Error) -> Led {
         let refused = self.fetcher.refused(link, of, error);
         self.led(of, refused)
     }
 
     /// Asks the node for what there was no room for.
-    pub(super) fn go_on(&mut self, link: &Link<NodeContext>) {
+    pub(super) fn go_on<C: FetchContext>(&mut self, link: &Link<C>) {
         let _ = self.fetcher.go_on(link);
     }
 

@@ -60,10 +60,29 @@ pub struct RowFault {
     pub cause: Cause,
     /// What stands there.
     pub text: String,
+    /// How the column's numbers are written, where this looks like one that is written otherwise.
+    written: Option<Notation>,
+}
+
+impl RowFault {
+    /// What stands in a field of this number is nothing of its column's kind.
+    pub(super) fn new(number: usize, column: &SchemaColumn, cause: Cause, text: String) -> RowFault {
+        let looks_written = text.contains(|c: char| c.is_ascii_digit()) && text.contains(['.', ',']);
+        let written = match column.kind {
+            Kind::Number(form) if looks_written && cause == Cause::NotANumber => Some(form.notation),
+            _ => None,
+        };
+        RowFault { column: Column { number, name: Some(column.name.clone()) }, cause, text, written }
+    }
 }
 
 impl fmt::Display for RowFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = format!("{}: {}", self.column, Quoted(&self.text));
+        if let Some(notation) = self.written {
+            let example = notation.name();
+            return write!(f, "{field} is no number as this model's column writes them, which is as {example}");
+        }
         let why = match self.cause {
             Cause::NotANumber => "is no number",
             Cause::NotADate => "is no date",
@@ -72,7 +91,7 @@ impl fmt::Display for RowFault {
             Cause::NotFinite => "is no finite number, or too far from those that trained",
             _ => "cannot be used",
         };
-        write!(f, "{}: {} {why}", self.column, Quoted(&self.text))
+        write!(f, "{field} {why}")
     }
 }
 
@@ -148,10 +167,7 @@ impl Schema {
         for (place, column) in self.columns.iter().enumerate() {
             let Becomes::Inputs(encoder) = &column.becomes else { continue };
             let text = record.get(place).copied().unwrap_or_default().trim();
-            let fault = |cause| {
-                let column = Column { number: place + 1, name: Some(column.name.clone()) };
-                RowFault { column, cause, text: text.to_owned() }
-            };
+            let fault = |cause| RowFault::new(place + 1, column, cause, text.to_owned());
             let field = Field::of_text(text, column.kind, &self.missing).map_err(fault)?;
             let places = &mut inputs[start..start + encoder.width()];
             if !encoder.encode(field, places) {

@@ -2,8 +2,8 @@
 //! Owns the estimates and their terms; does not know what is allowed, what is free, or who compares the two.
 //!
 //! An estimate is of the most that a job holds at a time, and not below it: whoever admits by it never has to find out. What
-//! happens seldom and can be tried when it does is left out: a sum of gradients that outgrows 64 bits, which takes 16 bytes
-//! more a parameter.
+//! happens seldom and can be tried when it does is left out: a sum of gradients that outgrows 64 bits, which takes 4 bytes
+//! more a parameter, and travels as an object of twice the size.
 
 use std::collections::BTreeMap;
 
@@ -219,11 +219,9 @@ impl NodeMemory {
 
     /// What a task takes that sums gradients of blocks of shards with so many rows.
     pub fn of_sums(training: &Training, shard_rows: &[u32]) -> NodeMemory {
-        let parameters = training.network.parameters() as u64;
         let shards = shard_rows.iter().fold(0u64, |sum, rows| sum.saturating_add(object_bytes(training, *rows)));
         let result = sum_bytes(&training.network);
-        // A sum as large as it can get is tried when it gets so large.
-        let sum = sum_working_bytes(training, shard_rows.iter().copied()) - 16 * parameters;
+        let sum = sum_working_bytes(training, shard_rows.iter().copied());
         // As above: the result before, or the next weights, which are smaller.
         NodeMemory::with_weights(training, shards + pieces_bytes(shards), sum.saturating_add(2 * result))
     }

@@ -253,7 +253,7 @@ fn bad_field(schema: &Schema, record: Record<'_>, layout: &Layout) -> Option<Row
         let bytes = record.text(field).bytes();
         let cause = Field::read(bytes.into(), column.kind, &schema.missing).err()?;
         let text = String::from_utf8_lossy(bytes).trim().to_owned();
-        Some(RowFault { column: Column { number: field + 1, name: Some(column.name.clone()) }, cause, text })
+        Some(RowFault::new(field + 1, column, cause, text))
     })
 }
 

@@ -284,8 +284,7 @@ impl<'a> RawRows<'a> {
             let Becomes::Inputs(encoder) = &of_schema.becomes else { continue };
             let fault = |cause| {
                 let text = self.input.text(column.field).into_owned();
-                let named = Column { number: column.field + 1, name: Some(of_schema.name.clone()) };
-                Some(BadRow::Field(RowFault { column: named, cause, text }))
+                Some(BadRow::Field(RowFault::new(column.field + 1, of_schema, cause, text)))
             };
             let places = &mut inputs[column.inputs.clone()];
             if let (Input::Numbers { row, .. }, Encoder::Number(numeric)) = (&self.input, encoder)

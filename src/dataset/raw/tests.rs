@@ -185,6 +185,20 @@ fn a_header_is_told_from_a_row_as_pandas_and_r_write_them_and_as_is_asked() {
 }
 
 #[test]
+fn a_number_that_is_written_otherwise_is_refused_with_how_it_is_to_be_written() {
+    let schema = schema("girth;kind\n1,5;oak\n2,25;fir\n3,5;oak\n4,0;fir\n");
+    let found = usual("girth;kind\n12.9;oak\n12,9;fir\nx;oak\n", &schema).unwrap();
+    assert_eq!(found.inputs.len(), 1, "{found:?}");
+    let beginnings = [
+        "new.csv, line 2, column 1 (\"girth\"): \"12.9\" is no number as this model's column writes them, which is as 1234,5; ",
+        "new.csv, line 4, column 1 (\"girth\"): \"x\" is no number; ",
+    ];
+    for (sentence, beginning) in found.bad.iter().zip(beginnings) {
+        assert!(sentence.starts_with(beginning), "{sentence}");
+    }
+}
+
+#[test]
 fn values_that_did_not_train_are_counted_and_those_of_another_kind_refused_with_line_and_column() {
     let schema = schema(TREES);
     let csv = "bark,girth,seen\nflaky,1,2024-03-01\nrough,x,2024-03-01\npapery,2,2024-03-01\nrough,3,soon\nrough,4\n\

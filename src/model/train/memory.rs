@@ -35,8 +35,8 @@ pub fn working_bytes(training: &Training, rows: u32) -> u64 {
     of_parameters + lanes * size_of::<Lanes>() as u64 + of_order
 }
 
-/// The same for a task whose blocks are of shards of so many rows: what a fresh [`Trainer`] takes, and a sum of its gradients, as
-/// large as it can get, before [`Trainer::sum_gradients`].
+/// The same for a task whose blocks are of shards of so many rows: what a fresh [`Trainer`] takes, and a sum of its gradients,
+/// before [`Trainer::sum_gradients`]. Where gradients are so large that the sum needs more, that is tried then.
 pub fn sum_working_bytes(training: &Training, shard_rows: impl IntoIterator<Item = u32>) -> u64 {
     let network = &training.network;
     let (mut rows, mut most) = (0u64, 0u64);
@@ -44,7 +44,7 @@ pub fn sum_working_bytes(training: &Training, shard_rows: impl IntoIterator<Item
         rows += of_shard;
         most = most.max(of_shard);
     }
-    let of_sum = network.parameters() * (size_of::<i64>() + size_of::<i128>());
+    let of_sum = network.parameters() * size_of::<i64>();
     let of_layer = network.layers().map(|layer| layer.parameters()).max().unwrap_or(0) * size_of::<f32>();
     let of_orders = rows.min(most.max(NUMBERS_MAX)) * size_of::<u32>() as u64;
     let block_rows = BLOCK_ROWS as u64;
