@@ -94,7 +94,7 @@ impl Incoming {
     }
 
     /// An attempt's update is of no use any more: what has come of it gives its memory back. Its result, if it waited.
-    pub(super) fn let_go(&mut self, attempt: Attempt) -> Option<TaskResult> {
+    pub(super) fn let_go<C: FetchContext>(&mut self, link: &Link<C>, attempt: Attempt) -> Option<TaskResult> {
         let awaits = |result: &Awaiting| result.attempt == attempt;
         let digest = self.awaiting.iter().find(|(_, results)| results.iter().any(awaits)).map(|(digest, _)| *digest)?;
         let Entry::Occupied(mut results) = self.awaiting.entry(digest) else { return None };
@@ -102,7 +102,7 @@ impl Incoming {
         let result = results.get_mut().swap_remove(place).trained.result;
         if results.get().is_empty() {
             results.remove();
-            self.fetcher.let_go(&digest);
+            self.fetcher.release(link, &digest);
         }
         Some(result)
     }

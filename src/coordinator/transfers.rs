@@ -123,9 +123,10 @@ impl Transfers {
     }
 
     /// Makes room for a copy of so many bytes, of which there is one at a time. Waits until what is on its way leaves it that, for as
-    /// long as anybody is to be waited for.
-    pub(super) fn make_room_for_copy(&self, bytes: u64) -> CopyRoom {
-        self.make_room_within(COPY_WAIT_MAX, bytes).0
+    /// long as anybody is to be waited for; not where other jobs are there, whose updates may wait for the same thread, and for whose
+    /// there is memory of their own.
+    pub(super) fn make_room_for_copy(&self, bytes: u64, is_only_job: bool) -> CopyRoom {
+        self.make_room_within(if is_only_job { COPY_WAIT_MAX } else { Duration::ZERO }, bytes).0
     }
 
     /// The same; says whether there is room.

@@ -27,7 +27,7 @@ use crate::engine::Event;
 use crate::job::memory::{in_mib, median_copy_bytes};
 use crate::job::{JobId, Specification, Tested};
 use crate::model::figures::{Judgement, judge};
-use crate::model::{self, Kernel, OuterState, TargetKind, Training};
+use crate::model::{self, GradientSumError, Kernel, OuterState, TargetKind, Training};
 use crate::store::BufferPool;
 use crate::wire::object::{self, ObjectKind};
 
@@ -132,13 +132,15 @@ impl Merger {
                 let _begun = is_large.then(|| self.underway.begin(job, HeavyStep::Prepare));
                 if !can_be_had(working_bytes) {
                     let needed = in_mib(working_bytes);
-                    return failed(
-                        job,
-                        format!(
-                            "this machine does not give the {needed} of memory that it works with: let the coordinator have more \
-                             (ulimit -v), or take a smaller network"
-                        ),
+                    let reason = format!(
+                        "this machine does not give the {needed} of memory that it works with: let the coordinator have more \
+                         (ulimit -v), or take a smaller network"
                     );
+                    // What it has come to before must not be lost with it.
+                    return match start {
+                        Start::Own(_) => Some(DriverEvent::Event(Event::WorkHeldUp { job, reason })),
+                        _ => failed(job, reason),
+                    };
                 }
                 let training = &specification.training;
                 let network = training.network.clone();
@@ -174,23 +176,29 @@ impl Merger {
                 Some(DriverEvent::Event(match self.rounds.get_mut(&job)?.add(shard, (rows, blocks), update) {
                     Ok(()) => Event::Accumulated { job, step, shard },
                     Err(AddError::Update(error)) => refused(error.to_string()),
+                    // No fault of the node's.
+                    Err(AddError::Sum(error @ GradientSumError::Memory { .. })) => {
+                        Event::WorkHeldUp { job, reason: error.to_string() }
+                    }
                     Err(AddError::Sum(error)) => refused(error.to_string()),
                     Err(AddError::Object(error)) => refused(error.to_string()),
                     Err(AddError::Keep(error)) => {
                         let reason = format!("an update cannot be kept until its round is merged: {error}");
-                        Event::WorkFailed { job, reason }
+                        Event::WorkHeldUp { job, reason }
                     }
                 }))
             }
             MergeWork::Finish { job, step, rows, base } => {
                 // Its memory is the next one's.
                 self.name_remembered();
+                let is_only_job = self.rounds.len() == 1;
                 let merging = self.rounds.get_mut(&job)?;
                 let is_heavy = std::mem::replace(&mut merging.is_next_heavy, merging.is_heavy);
                 let _begun = is_heavy.then(|| self.underway.begin(job, HeavyStep::Merge(step)));
                 let base_stays = !merging.can_take_base();
                 // It takes the place of what was on its way. A result that has come too late to be of use may still be.
-                let _room = merging.copy_bytes.map(|bytes| self.transfers.make_room_for_copy(bytes));
+                let room = |bytes| self.transfers.make_room_for_copy(bytes, is_only_job);
+                let _room = merging.copy_bytes.map(room);
                 if let Some(past) = self.past.get_mut(&job) {
                     past.make_room_beside(&base.bytes, base_stays);
                 }

@@ -176,6 +176,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The same for want of something that there may be later, memory or room on the disk: the job is paused.
+    WorkHeldUp {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
     /// A node has trained a task, and its update is on its way: [`Event::Trained`] comes once it is here, or
     /// [`Event::TaskFailed`]. The node's worker is free meanwhile.
     UpdateComing {

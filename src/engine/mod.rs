@@ -204,6 +204,11 @@ fn apply(event: Event, jobs: &mut Jobs, cx: &mut Context<'_>) {
                 run.end(Outcome::Failed(FailReason::Work { reason }));
             }
         }
+        Event::WorkHeldUp { job, reason } => {
+            if let Some(run) = jobs.running(job) {
+                run.hold_up(FailReason::Work { reason });
+            }
+        }
         Event::Trained { link, attempt, result } => match jobs.running(attempt.task.job) {
             Some(run) if cx.fleet.node_of(link).is_some() => run.trained(link, attempt, result, cx),
             _ => {

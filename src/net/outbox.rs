@@ -237,6 +237,12 @@ impl Outbox {
         if rest.is_empty() {
             return Ok(());
         }
+        let rest =
+            write_slices(stream, &mut [IoSlice::new(&rest)], || gives_back && is_wanted_back(&self.waiting().frames))?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.is_slow();
         write_slices(stream, &mut [IoSlice::new(&rest)], || false).map(drop)
     }
 

@@ -73,6 +73,8 @@ pub struct Fetcher<W: Workbench = Store> {
     turns: VecDeque<Digest>,
     /// Objects that have been given up, once for each answer that will still come.
     unwanted: Vec<Digest>,
+    /// What is still to be asked for of objects that have been given up: see [`Fetcher::release`].
+    releases: VecDeque<Fetch>,
     /// Pieces asked for and not here, the unwanted too.
     in_flight: usize,
     /// When the peer's time is up, unless more comes.
@@ -98,6 +100,7 @@ impl<W: Workbench> Fetcher<W> {
             wanted: HashMap::new(),
             turns: VecDeque::new(),
             unwanted: Vec::new(),
+            releases: VecDeque::new(),
             in_flight: 0,
             due: Duration::ZERO,
             held_up: None,
@@ -116,9 +119,7 @@ impl<W: Workbench> Fetcher<W> {
     where
         C: Clone + Send + From<Fetching> + 'static,
     {
-        if self.in_flight == 0 {
-            self.due = deadline::now() + limits::FETCH_STALL;
-        }
+        self.begin_to_wait();
         if !self.wanted.contains_key(&digest) {
             let part = self.workbench.resume(&digest);
             self.wanted.insert(digest, Wanted::new(part, bytes_max, likely_bytes));
@@ -172,6 +173,20 @@ impl<W: Workbench> Fetcher<W> {
         if let Some(wanted) = self.give_up(of) {
             self.workbench.suspend(wanted.part);
         }
+    }
+
+    /// The same of an object that the peer keeps until it has been asked for to its end: its last byte is asked for, if it has not
+    /// been, and is of no use.
+    #[cfg(feature = "coordinator")]
+    pub fn release<C>(&mut self, link: &Link<C>, of: &Digest)
+    where
+        C: Clone + Send + From<Fetching> + 'static,
+    {
+        if let Some(wanted) = self.give_up(of) {
+            self.releases.extend(wanted.unasked_end(*of));
+            self.workbench.suspend(wanted.part);
+        }
+        let _ = self.ask(link);
     }
 
     /// Keeps what has come of objects that the link's end has cut off.
@@ -252,13 +267,38 @@ impl<W: Workbench> Fetcher<W> {
     fn give_up(&mut self, of: &Digest) -> Option<Wanted<W::Part>> {
         let wanted = self.wanted.remove(of)?;
         self.unwanted.extend(wanted.in_flight.iter().map(|_| *of));
+        self.turns.retain(|digest| digest != of);
+        if self.wanted.is_empty() {
+            self.held_up = None;
+        }
         Some(wanted)
+    }
+
+    /// The peer has nothing to answer yet: its time begins with what is asked for next.
+    fn begin_to_wait(&mut self) {
+        if self.in_flight == 0 {
+            let now = deadline::now();
+            self.due = now + limits::FETCH_STALL;
+            self.held_up = self.held_up.map(|_| now);
+        }
     }
 
     fn ask<C>(&mut self, link: &Link<C>) -> Result<(), Unsent>
     where
         C: Clone + Send + From<Fetching> + 'static,
     {
+        while self.in_flight < PIECES_IN_FLIGHT_MAX
+            && let Some(fetch) = self.releases.pop_front()
+        {
+            self.begin_to_wait();
+            let digest = fetch.digest;
+            if let Err(unsent) = link.request(&fetch.into(), Fetching(digest).into()) {
+                self.releases.push_front(fetch);
+                return Err(unsent);
+            }
+            self.unwanted.push(digest);
+            self.in_flight += 1;
+        }
         // Every object is tried: there may be room for another one's next piece.
         let mut without_room = 0;
         while self.in_flight < PIECES_IN_FLIGHT_MAX && without_room < self.turns.len() {
@@ -270,7 +310,11 @@ impl<W: Workbench> Fetcher<W> {
                 without_room += 1;
                 continue;
             }
-            link.request(&fetch.into(), Fetching(digest).into())?;
+            if let Err(unsent) = link.request(&fetch.into(), Fetching(digest).into()) {
+                // Asked for again as soon as anything comes, or somebody looks.
+                self.turns.push_front(digest);
+                return Err(unsent);
+            }
             wanted.asked(fetch);
             self.in_flight += 1;
             self.turns.push_back(digest);

@@ -117,6 +117,13 @@ impl<P: Part> Wanted<P> {
         Ok(())
     }
 
+    /// The last byte, where that has not been asked for yet.
+    #[cfg(feature = "coordinator")]
+    pub(super) fn unasked_end(&self, digest: Digest) -> Option<Fetch> {
+        let whole_bytes = self.object_bytes.or(self.likely_bytes)?;
+        (self.asked_bytes < whole_bytes).then(|| Fetch { digest, offset: whole_bytes - 1, bytes_max: 1 })
+    }
+
     /// A piece is no longer in flight: the one at this offset, or, where the answer tells none that was asked for, the
     /// first. Says how long it could be.
     pub(super) fn answered(&mut self, offset: Option<u64>) -> Option<u32> {

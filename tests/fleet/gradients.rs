@@ -152,7 +152,7 @@ fn what_a_job_of_merged_gradients_came_to_before_its_coordinator_was_killed_veri
     let state = file_in(&directory, "state");
     let options = ["--state-dir", state.to_str().unwrap()];
     // Each step takes the delay at least: the rounds behind the first cannot be over before the nodes stand still.
-    let (port, mut fleet) = (reserve_port(), nodes(3, "1", &["--load-delay", "0.2"]));
+    let (port, mut fleet) = (reserve_port(), nodes(3, "1", &["--load-delay", "0.5"]));
     let mut coordinator = Coordinator::start_at(port, "1", &ports(&fleet), &options);
     let id = JobId(random_u128());
     let mut peer = submitted(&coordinator, id, &specification);

@@ -216,6 +216,23 @@ fn an_update_that_does_not_come_before_anothers_is_let_go_of_and_its_digest_is_c
     panic!("the digest was never compared: {} tasks", fleet.liar.tasks());
 }
 
+/// A node keeps an update until it has been asked for to its end: one that is of no use any more, too.
+#[test]
+fn the_last_byte_of_an_update_that_is_let_go_of_is_asked_for() {
+    let fleet = Fleet::with(Lie::Slow);
+    let (data, port) = (small_data(), fleet.coordinator.port.to_string());
+    for _ in 0..JOBS_MAX {
+        // An update is of more pieces than are asked for at a time.
+        let job = ["--rounds", "2", "--epochs", "1", "--shards", "4", "--hidden", "150000", "--quiet"];
+        let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        if fleet.liar.releases() > 0 {
+            return;
+        }
+    }
+    panic!("the last byte was never asked for: {} tasks", fleet.liar.tasks());
+}
+
 #[test]
 fn a_second_answer_to_one_request_closes_the_connection() {
     let fleet = is_worked_around(Lie::Twice);

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use gradwire::job::{RejectReason, TaskResult, TaskState};
 
@@ -59,6 +60,8 @@ pub enum Lie {
     HeldBackOnce,
     /// The same, but over its first connection a byte each time that the coordinator asks whether anybody is there.
     DrippedOnce,
+    /// An update of zeros, which must be fetched, and comes slowly.
+    Slow,
     /// An update that must be fetched; twice its bytes are weights.
     WrongKindTwice,
     /// REJECTED whatever the task says, in a wrong name.
@@ -90,6 +93,7 @@ pub struct LyingNode {
 struct Told {
     tasks: AtomicU32,
     cancels: AtomicU32,
+    releases: AtomicU32,
     errors: Mutex<Vec<ErrorCode>>,
 }
 
@@ -126,6 +130,11 @@ impl LyingNode {
     /// Tasks that were taken from it again.
     pub fn cancels(&self) -> u32 {
         self.told.cancels.load(Ordering::Relaxed)
+    }
+
+    /// Updates whose last byte alone it was asked for.
+    pub fn releases(&self) -> u32 {
+        self.told.releases.load(Ordering::Relaxed)
     }
 
     /// The codes of the ERRORs on request 0 that it was told.
@@ -257,7 +266,9 @@ impl Liar {
                 self.offer(with_update(&train, weights))
             }
             Lie::OtherVector | Lie::NoVector => honest,
-            Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => self.offer(honest),
+            Lie::Slow | Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => {
+                self.offer(honest)
+            }
             Lie::Rejects | Lie::RejectsInAnotherName => {
                 if self.lie == Lie::RejectsInAnotherName {
                     name.token ^= 1;
@@ -289,9 +300,16 @@ impl Liar {
 
     /// Answers a FETCH of an update that was announced with a digest that is nothing's.
     fn serve(&mut self, request: u32, fetch: Fetch) {
+        if fetch.bytes_max == 1 {
+            self.told.releases.fetch_add(1, Ordering::Relaxed);
+        }
         let bytes = match self.lie {
             Lie::WrongDigestFetched => vec![0; fetch.bytes_max as usize],
             Lie::HeldBack => return,
+            Lie::Slow => {
+                thread::sleep(Duration::from_millis(200));
+                return self.give(request, fetch);
+            }
             Lie::SlowToSend if self.pings < 3 => return self.held_back.push((request, fetch)),
             Lie::HeldBackOnce if self.is_first => return,
             Lie::DrippedOnce if self.is_first => return self.held_back.push((request, fetch)),

@@ -65,6 +65,8 @@ impl NodeLink {
 struct Out {
     request: u32,
     asked: Time,
+    /// It was asked by a POLL whose answer has not come.
+    is_polled: bool,
 }
 
 /// What has been told of dials that fail: each of these once, in this order.
@@ -308,7 +310,8 @@ impl Driver {
             DriverEvent::Reservation => self.fetch_updates(),
             DriverEvent::Polled { link, attempt, known, done, planned } => {
                 log::debug!("task {:?}: {done} of {planned} batches", attempt.task);
-                let is_out = self.links.get(&link).is_some_and(|node| node.out.contains_key(&attempt));
+                let out = self.links.get_mut(&link).and_then(|node| node.out.get_mut(&attempt));
+                let is_out = out.map(|out| out.is_polled = false).is_some();
                 if !known && is_out {
                     self.no_longer_out(link, attempt);
                     let reason = "the node does not know the task any more".to_owned();

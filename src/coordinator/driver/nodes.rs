@@ -22,6 +22,8 @@ use crate::wire::{ErrorCode, MessageType, SharedBytes};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
+/// The same where the last question has not been answered.
+const UNANSWERED_POLL_EVERY_US: u64 = 30_000_000;
 /// A node that is listed has answered after so long, or it is away: a second to connect, and one to greet.
 const DIALLED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -254,8 +256,10 @@ impl Driver {
         }
     }
 
-    /// Ends the links of nodes that have announced an update and send nothing of it, or too little.
+    /// Asks for what could not be asked for, and ends the links of nodes that have announced an update and send nothing of it, or too
+    /// little.
     pub(super) fn sweep_stalled_nodes(&self) {
+        self.links.values().for_each(|node| node.linked.go_on());
         for node in self.links.values().filter(|node| node.linked.is_stalled()) {
             node.linked.link.close("it sends too little of an update that it has announced");
         }
@@ -305,7 +309,7 @@ impl Driver {
         match sent {
             Ok(request) => {
                 node.specified = Arc::downgrade(&job.specification);
-                node.out.insert(attempt, Out { request, asked: now() });
+                node.out.insert(attempt, Out { request, asked: now(), is_polled: false });
             }
             Err(Unsent) if node.linked.link.is_closed() => {} // Its reader reports the end.
             Err(Unsent) => node.linked.link.close("more tasks wait for it than it takes"),
@@ -324,7 +328,8 @@ impl Driver {
     /// Has a cancelled attempt's update fetched no further: its memory is the merge's. The result itself is told all the same, since
     /// the digest alone shows whether the node has computed what others have.
     pub(super) fn let_update_go(&mut self, link: LinkKey, attempt: Attempt) {
-        let incoming = self.links.get(&link).and_then(|node| node.linked.incoming().let_go(attempt));
+        let let_go = |node: &NodeLink| node.linked.incoming().let_go(&node.linked.link, attempt);
+        let incoming = self.links.get(&link).and_then(let_go);
         if let Some(result) = incoming {
             self.tell(Event::Trained { link, attempt, result });
         }
@@ -334,8 +339,10 @@ impl Driver {
         let now = now();
         for node in self.links.values_mut() {
             for (attempt, out) in &mut node.out {
-                if now.since_us(out.asked) >= POLL_EVERY_US {
-                    out.asked = now;
+                // Over a slow line, or of a node that never answers, questions must not add up.
+                let wait_us = if out.is_polled { UNANSWERED_POLL_EVERY_US } else { POLL_EVERY_US };
+                if now.since_us(out.asked) >= wait_us {
+                    (out.asked, out.is_polled) = (now, true);
                     let _ = node.linked.link.request(&Poll { name: *attempt }.into(), NodeContext::Poll(*attempt));
                 }
             }

@@ -4,7 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::Directory;
 use super::ledger::{self, Block, Blocks, Extent};
@@ -47,6 +47,8 @@ pub(in super::super) struct DiskRoom {
 pub(in super::super) struct Archive {
     directory: Option<Arc<Directory>>,
     inner: Mutex<Inner>,
+    /// Whoever reads a whole state for a client.
+    reads_state: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -77,7 +79,7 @@ impl Inner {
 
 impl Archive {
     pub(super) fn new(directory: Option<Arc<Directory>>) -> Archive {
-        Archive { directory, inner: Mutex::default() }
+        Archive { directory, inner: Mutex::default(), reads_state: Mutex::default() }
     }
 
     /// Why nothing is known of a job that is neither open nor has ended.
@@ -208,7 +210,11 @@ impl Archive {
     pub(in super::super) fn object(&self, digest: &Digest) -> Option<Vec<u8>> {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
-        let last_weights = |job| Self::last_weights(directory, job, digest);
+        let last_weights = |job| {
+            // Clients ask for these, and a state that is read for one has no place in any estimate.
+            let _one_at_a_time = self.reads_state.lock().unwrap_or_else(PoisonError::into_inner);
+            reading::object_of(directory, job, digest).map(Arc::unwrap_or_clone)
+        };
         let found = match (kept, last) {
             (_, Some(job)) => Ok(last_weights(job)),
             (Some(job), None) => directory.get_weights(job, digest),
@@ -220,18 +226,13 @@ impl Archive {
         })
     }
 
-    fn last_weights(directory: &Directory, job: JobId, digest: &Digest) -> Option<Vec<u8>> {
-        reading::object_of(directory, job, digest).map(Arc::unwrap_or_clone)
-    }
-
     /// The size of an object that is on the disk; its bytes have not been looked at.
     pub(in super::super) fn object_bytes(&self, digest: &Digest) -> Option<u64> {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
-        let last_weights = |job| Self::last_weights(directory, job, digest);
         match (kept, last) {
             (Some(job), _) => directory.weights_bytes(job, digest),
-            (None, Some(job)) => last_weights(job).map(|bytes| bytes.len() as u64),
+            (None, Some(job)) => reading::bytes_of(directory, job, digest),
             (None, None) => directory.object_bytes(digest),
         }
     }

@@ -299,9 +299,12 @@ impl Directory {
     pub(crate) fn put_objects(&self, objects: &[(Digest, &[u8])]) -> Result<(), DiskError> {
         let mut files = Vec::new();
         for (digest, bytes) in objects {
-            // One that is there is read before it is relied upon: the copy in memory may be the last.
-            if self.get_object(digest)?.is_some() {
-                continue;
+            // One that is there is read before it is relied upon: the copy in memory may be the last. Where the disk does not give it,
+            // another takes its place.
+            match self.get_object(digest) {
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                Err(error) => log::warn!("{error}; it is written anew"),
             }
             let path = self.object(digest);
             let part = part_of(&path);

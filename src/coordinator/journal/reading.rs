@@ -11,7 +11,8 @@ use super::state::{Decoded, StoredState};
 use crate::coordinator::work::{BestWeights, ConfusionObject, Weights};
 use crate::digest::Digest;
 use crate::disk::{DiskError, Doing};
-use crate::job::{EntryResult, JobId, RoundSummary, Specification};
+use crate::job::{EntryResult, JobId, Progress, RoundSummary, Specification};
+use crate::wire::object;
 use crate::wire::text::counted;
 
 /// A state of a job that is whole, with its weights.
@@ -236,13 +237,21 @@ impl Walked {
     }
 }
 
-/// What is told of a job that has ended.
+/// What is told of a job that has ended. Its weights, which may be large, are not read for it unless the heads of its states do not
+/// go with its ledger.
 pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Absent> {
-    let Whole { state, starts, .. } = match newest(directory, job) {
-        Ok(whole) => whole.ok_or(Absent::Unknown)?,
-        Err(why) => {
-            return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
-        }
+    let by_head = peek(directory, job).and_then(|state| {
+        let (rounds_done, _, starts) = rounds(directory, &state).ok()?;
+        (u64::from(state.status.rounds_done) == rounds_done).then_some((state, starts))
+    });
+    let (state, starts) = match by_head {
+        Some(found) => found,
+        None => match newest(directory, job) {
+            Ok(whole) => whole.map(|Whole { state, starts, .. }| (state, starts)).ok_or(Absent::Unknown)?,
+            Err(why) => {
+                return Err(Absent::Unread(format!("job {job} is in the journal and cannot be read any more: {why}")));
+            }
+        },
     };
     let tail = Arc::new(ledger::split(&state.tail, state.ledger.seal));
     let entries = state.entries();
@@ -251,9 +260,28 @@ pub(super) fn shelved(directory: &Directory, job: JobId) -> Result<Shelved, Abse
 
 /// This object of a job, if it is its last weights, those of its best round, or what its rows were taken for.
 pub(super) fn object_of(directory: &Directory, job: JobId, digest: &Digest) -> Option<Arc<Vec<u8>>> {
-    let Whole { weights, best, confusion, .. } = newest(directory, job).ok()??;
+    // One state at a time: each is as large as the job.
+    let mut generations = [0, 1].map(|generation| {
+        let head = directory.read_state_head(job, generation).and_then(|head| StoredState::peek(&head));
+        (head.map(|state| state.sequence), generation)
+    });
+    generations.sort_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
+    let whole = generations.iter().find_map(|(_, generation)| read_generation(directory, job, *generation)?.ok());
+    let Whole { weights, best, confusion, .. } = whole?;
     let last = weights.map(|weights| (weights.digest, weights.bytes));
     best.into_iter().chain(last).chain(confusion).find(|(held, _)| held == digest).map(|(_, bytes)| bytes)
+}
+
+/// How large this object of a job is, if [`object_of`] has it; told by the head of its state.
+pub(super) fn bytes_of(directory: &Directory, job: JobId, digest: &Digest) -> Option<u64> {
+    let state = peek(directory, job)?;
+    let progress = state.progress.as_ref();
+    let is_weights =
+        |progress: &Progress| progress.base == *digest || progress.best.is_some_and(|best| best.weights == *digest);
+    if progress.is_some_and(is_weights) {
+        return Some(object::parameters_bytes(&state.specification.training.network));
+    }
+    state.summary?.confusion.filter(|told| told.digest == *digest).map(|told| told.bytes)
 }
 
 /// The last weights of a job, if they are still these.

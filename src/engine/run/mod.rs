@@ -100,6 +100,8 @@ pub(in crate::engine) struct Run {
     best: Option<Best>,
     /// How the job ended. Nothing happens after that.
     ending: Option<Ending>,
+    /// Why the job is to be paused, once the steps that it has done are written.
+    held_up: Option<FailReason>,
     /// What is to be written down, in its order.
     records: VecDeque<Pending>,
     /// The round whose validation is yet to be ordered, and its weights.
@@ -192,6 +194,7 @@ impl Run {
             returning: None,
             told: Vec::new(),
             ending: None,
+            held_up: None,
             records: VecDeque::new(),
             to_validate: None,
             none_eligible_told: false,
@@ -285,6 +288,11 @@ impl Run {
         self.ending.get_or_insert(Ending::Over(outcome));
     }
 
+    /// The job is to be paused for this reason.
+    pub(in crate::engine) fn hold_up(&mut self, reason: FailReason) {
+        self.held_up.get_or_insert(reason);
+    }
+
     /// Whether the job has ended, or is to be paused.
     pub(in crate::engine) fn is_over(&self) -> bool {
         self.ending.is_some()
@@ -304,11 +312,20 @@ impl Run {
         }
         self.deadline = None;
         self.wake_at(cx.now.after_us(SWEEP_US));
-        if !self.is_over() && matches!(self.stage, Stage::Preparing) {
-            self.give_up_without_memory(cx);
-        }
-        if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
-            self.advance_step(waits_until, cx);
+        if !self.is_over() && self.held_up.is_some() {
+            // Until then nothing more is begun.
+            if self.has_written_steps(cx)
+                && let Some(reason) = self.held_up.take()
+            {
+                self.ending = Some(Ending::Paused(reason));
+            }
+        } else {
+            if !self.is_over() && matches!(self.stage, Stage::Preparing) {
+                self.give_up_without_memory(cx);
+            }
+            if !self.is_over() && matches!(self.stage, Stage::Training { .. }) {
+                self.advance_step(waits_until, cx);
+            }
         }
         // Nodes wait for what is sent to them, and nobody for a validation: it comes last.
         let to_validate = self.to_validate.take();

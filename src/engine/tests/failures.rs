@@ -467,6 +467,30 @@ fn the_callers_own_failure_fails_the_job() {
 }
 
 #[test]
+fn what_there_may_be_later_pauses_the_job_once_its_rounds_are_written_and_it_goes_on_from_there() {
+    let mut harness = Harness::new(Policy::Random);
+    harness.join(1);
+    let task = harness.start(JOB, &specification(1, 2))[0];
+    harness.finish(&task);
+    harness.merged(JOB, 0);
+    // The first round is merged and not validated, and the second under way.
+    let reason = "no space left on device".to_owned();
+    let paused = Action::Report { job: JOB, event: JobEvent::Paused(FailReason::Work { reason: reason.clone() }) };
+    let actions = harness.tell(Event::WorkHeldUp { job: JOB, reason });
+    assert!(!actions.contains(&paused) && !harness.pass_ms(5_000).contains(&paused));
+    let actions = harness.validated(JOB, 0);
+    assert!(actions.contains(&paused), "{actions:?}");
+    assert_eq!(outcome(&actions), None);
+    // Whoever resumes it has it tried again.
+    assert!(harness.tell(Event::ResumeRequested { job: JOB }).contains(&Action::Prepare { job: JOB }));
+    let task = only_sent(&harness.tell(Event::Prepared { job: JOB, base: base(1) }));
+    assert_eq!(task.attempt.task.step, 1);
+    harness.finish(&task);
+    harness.merged(JOB, 1);
+    assert_eq!(summary(&harness.validated(JOB, 1)).merged, 2);
+}
+
+#[test]
 fn a_result_that_differs_from_one_that_cannot_be_summed_is_no_alarm() {
     let mut harness = Harness::new(Policy::LoadBalancing);
     harness.join(1);
