@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::clients::{Client, client};
 use common::process::{PATIENCE, reserve_port};
-use common::servers::{Coordinator, Node, nodes, ports};
+use common::servers::{Coordinator, Node, nodes, ports, standing_still_after};
 use common::tables::Written;
 
 /// A network of some 92,000 parameters, whose merges are not done on the side.
@@ -199,8 +199,9 @@ fn an_admitted_job_waits_under_a_smaller_budget_and_goes_on_under_the_old_one() 
     };
     let mut coordinator = cluster.start(&[]);
     let mut watching = submit(coordinator.port, &data, &id, &options);
-    watching.await_round();
+    standing_still_after(1, &coordinator, &cluster.nodes, || watching.await_round());
     coordinator.kill();
+    cluster.nodes.iter().for_each(|node| node.thaw());
     drop(watching);
     let small = cluster.start(&["--memory", "4"]);
     small.await_line("waits for memory");
@@ -254,10 +255,14 @@ fn a_job_that_three_coordinators_died_of_in_one_step_is_paused_and_the_others_go
     let cluster = Restarted::new(nodes(1, "0", &[]));
     let mut coordinator = cluster.start(&[]);
     let mut watching = submit(coordinator.port, &data, &deadly, &[&LARGE[..], &["--rounds", "200"]].concat());
-    watching.await_round();
-    let mut waiting = submit(coordinator.port, &data, &other, &["--rounds", "2"]);
-    waiting.await_accepted();
+    let waiting = standing_still_after(1, &coordinator, &cluster.nodes, || {
+        watching.await_round();
+        let mut waiting = submit(coordinator.port, &data, &other, &["--rounds", "2"]);
+        waiting.await_accepted();
+        waiting
+    });
     coordinator.kill();
+    cluster.nodes.iter().for_each(|node| node.thaw());
     // So each of three would have left it.
     fs::write(cluster.file(&deadly, "underway"), "died merge 33 2\nbegun merge 33\n").unwrap();
     let coordinator = cluster.start(&[]);
