@@ -1,5 +1,5 @@
 //! From bytes to records. Owns how fields and lines are separated, and the line on which each record begins; does not know
-//! what fields mean.
+//! what fields mean, but that a number may have a decimal comma.
 //!
 //! Commas, semicolons, tabs or bars separate fields, as the first line tells, or any byte that is asked for; `sep=;` in front of
 //! the first line tells, too. Where it has only blanks, columns may be lined up by any number of them. Lines end with LF, CR LF or
@@ -19,6 +19,7 @@ use std::io::{self, BufRead, Read};
 use memchr::memchr;
 
 use super::error::Fault;
+use super::value;
 use blanks::Blanks;
 use newlines::Newlines;
 pub(super) use record::{Block, Column, KeptRecord, Record, Text};
@@ -228,7 +229,8 @@ impl Head {
     }
 
     /// The separator that the line has most of, outside quotes. Of equally many the semicolon wins over the comma, which
-    /// is then a decimal comma, and the tab over all. A blank is one where there is no other.
+    /// is then a decimal comma, and the tab over all; where numbers have more decimal commas than that, any wins. A blank is one
+    /// where there is no other.
     fn separator(&self) -> u8 {
         let mut counts = [(0u32, b','), (0, b'|'), (0, b';'), (0, b'\t')];
         let mut quoted = false;
@@ -242,7 +244,38 @@ impl Head {
         // The last of several greatest.
         let found = counts.iter().rev().find(|(count, _)| *count == most && most > 0);
         let otherwise = if self.line.trim_ascii().contains(&b' ') { b' ' } else { b',' };
-        found.map_or(otherwise, |&(_, separator)| separator)
+        match found {
+            Some(&(_, b',')) => self.beside_decimal_commas().unwrap_or(b','),
+            found => found.map_or(otherwise, |&(_, separator)| separator),
+        }
+    }
+
+    /// What separates the line's fields if all its commas are decimal marks: each stands between digits, and each field is a number.
+    fn beside_decimal_commas(&self) -> Option<u8> {
+        let line = self.line.trim_ascii();
+        let is_digit = |place: usize| line.get(place).is_some_and(u8::is_ascii_digit);
+        let are_between_digits =
+            memchr::memchr_iter(b',', line).all(|at| at > 0 && is_digit(at - 1) && is_digit(at + 1));
+        let is_number = |field: &[u8]| {
+            let inside = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\"")).unwrap_or(field);
+            std::str::from_utf8(inside).is_ok_and(|text| value::notations(text.trim()).0 != 0)
+        };
+        let separates = |separator: &u8| {
+            let mut quoted = false;
+            let mut fields = line.split(|&byte| {
+                quoted ^= byte == b'"';
+                byte == *separator && !quoted
+            });
+            // Of blanks there may be several.
+            let are_numbers = |mut all: usize, field: &[u8]| {
+                let field = field.trim_ascii();
+                let is_between_blanks = field.is_empty() && *separator == b' ';
+                all += usize::from(!is_between_blanks);
+                (is_between_blanks || is_number(field)).then_some(all)
+            };
+            fields.try_fold(0, are_numbers).is_some_and(|all| all > 1)
+        };
+        if are_between_digits { [b';', b'\t', b'|', b' '].into_iter().find(separates) } else { None }
     }
 }
 

@@ -209,7 +209,7 @@ impl Split {
         next
     }
 
-    /// Takes a record in, unless it is blank, and gives where the next one begins.
+    /// Takes a record in, unless it is blank, which a field in quotes is not, and gives where the next one begins.
     #[inline]
     fn end(&mut self, text: &mut [u8], row: Row, lines_inside: u64) -> Row {
         if !self.unordered.is_empty() {
@@ -217,7 +217,8 @@ impl Split {
         }
         let is_blank = row.end == row.first + 1 && {
             let (start, end) = self.fields[row.first as usize];
-            text[start as usize..end as usize].trim_ascii().is_empty()
+            let is_quoted = start > 0 && text[start as usize - 1] == b'"';
+            !is_quoted && text[start as usize..end as usize].trim_ascii().is_empty()
         };
         if !is_blank {
             if let Some(last) = self.rows.last() {

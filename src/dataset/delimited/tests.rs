@@ -48,6 +48,20 @@ fn a_separator_inside_quotes_does_not_count() {
 }
 
 #[test]
+fn commas_between_digits_are_decimal_marks_where_another_sign_stands_between_numbers() {
+    for separator in [";", "\t", "|", " ", "; ", "   "] {
+        let text = "1,5;-2,7;3,1e-2\n3,5;4;5,25\n".replace(';', separator);
+        assert_eq!(fields(&text), [["1,5", "-2,7", "3,1e-2"], ["3,5", "4", "5,25"]], "{separator:?}");
+        assert_eq!(fields(&"\"1,5\";2,7;3,1\n".replace(';', separator)), [["1,5", "2,7", "3,1"]], "{separator:?}");
+    }
+    // A comma beside a blank, a text, or more commas than a number has.
+    for text in ["1, 2, 3\n", "1, 2 ,3\n", "1,5;x,2\n", "1,2 3,x\n", "1,2,3 4,5,6\n", "1,5,2;\n", "2024-01-31 1,2,3\n"]
+    {
+        assert_eq!(fields(text)[0].len(), text.matches(',').count() + 1, "{text:?}");
+    }
+}
+
+#[test]
 fn white_space_blank_lines_every_line_end_and_a_byte_order_mark_are_passed_over() {
     for text in [
         "\u{feff}1,2,x\r\n3.5,-4,y\r\n",
@@ -57,6 +71,14 @@ fn white_space_blank_lines_every_line_end_and_a_byte_order_mark_are_passed_over(
     ] {
         assert_eq!(fields(text), TWO, "{text:?}");
     }
+}
+
+#[test]
+fn a_line_of_two_quotes_is_a_row_whose_only_field_is_empty() {
+    for text in ["x\n\"\"\n2\n", "x\r\n\"\"\r\n2\r\n", "x\n\"\" \n2", "x\n\n\"  \"\n \n2\n"] {
+        assert_eq!(fields(text), [["x"], [""], ["2"]], "{text:?}");
+    }
+    assert_eq!(fields("\"\"\n\n1\n\"\""), [[""], ["1"], [""]]);
 }
 
 #[test]
