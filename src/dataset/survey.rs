@@ -120,27 +120,23 @@ impl Survey {
         let separator = options.separator.map(|separator| separator.0);
         let mut records = Records::open(input, separator, limits.record_bytes)?;
         let first = records.first()?.ok_or(Fault::Empty)?;
-        let mut fields = None;
-        let width = self.tallies.len();
+        let (mut fields, mut width) = (None, self.tallies.len());
         if let Some(names) = &self.names {
-            let found: Vec<String> =
-                first.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
-            if found != *names {
-                let place = |name: &String| found.iter().position(|found| found == name);
-                let places = names.iter().map(|name| place(name).ok_or(name)).collect::<Result<Vec<_>, _>>();
-                fields =
-                    Some(places.map_err(|name| Fault::OtherColumns { what: format!("it has no column {name:?}") })?);
-            }
-            // Behind it there may be none, as programs write it that had no row for it.
+            let found = first.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
             records.advance()?;
+            // Behind it there may be no row, as programs write it that had none for it.
+            let found = align_names(found, names, records.first()?);
+            width = found.len();
+            fields = if found == *names { None } else { Some(places(names, &found)?) };
         }
         let (mut values, mut room) = (Values::default(), Vec::new());
         let (before, mut lines) = (self.rows, Lines::default());
         while let Some(block) = records.block()? {
             for (row, record) in block.records() {
                 let line = block.line(row);
-                if fields.is_none() && record.len() != width {
-                    let what = format!("line {line} has {}, and there are {width}", record.len());
+                if record.len() != width {
+                    let of_what = if fields.is_some() { "its first line names" } else { "there are" };
+                    let what = format!("line {line} has {}, and {of_what} {width}", record.len());
                     return Err(Fault::OtherColumns { what });
                 }
                 if self.rows as usize + 1 > limits.rows {
@@ -301,6 +297,44 @@ impl Counting {
         self.kept.end_part(self.rows as usize, lines);
         let (tallies, rows, separator) = (self.tallies, self.rows, Some(separator));
         Ok((Survey { names, close: judged.close, tallies, rows, separator }, self.kept))
+    }
+}
+
+/// The names of another file than the first, one for each field of its rows, of which the first is given, if there is any: what
+/// [`align`] says of a first file's. Where they are the first file's names but for an empty one, they stand as those do.
+fn align_names(mut found: Vec<String>, names: &[String], row: Option<Record<'_>>) -> Vec<String> {
+    let (got, width) = (found.len(), row.map_or(names.len(), Record::len));
+    if got + 1 == width {
+        let is_alike = |place: &usize| {
+            names.len() == width && {
+                let others = names[..*place].iter().chain(&names[place + 1..]);
+                names[*place].is_empty() && others.eq(&found)
+            }
+        };
+        let ends_empty = row.is_some_and(|row| row.iter().next_back() == Some(b""));
+        let place = (0..width).find(is_alike).unwrap_or(if ends_empty { got } else { 0 });
+        found.insert(place, String::new());
+    } else if got == width + 1 && found.last().is_some_and(String::is_empty) {
+        found.pop();
+    }
+    found
+}
+
+/// The field of each of these columns among those that are found. Of columns with one name, the first is the first.
+fn places(names: &[String], found: &[String]) -> Result<Vec<usize>, Fault> {
+    let mut is_taken = vec![false; found.len()];
+    let mut place = |name: &String| {
+        let place = (0..found.len()).find(|&place| !is_taken[place] && found[place] == *name);
+        let fewer = if found.contains(name) { "too few columns" } else { "no column" };
+        let place = place.ok_or_else(|| Fault::OtherColumns { what: format!("it has {fewer} {name:?}") })?;
+        is_taken[place] = true;
+        Ok(place)
+    };
+    let places = names.iter().map(&mut place).collect::<Result<Vec<usize>, Fault>>()?;
+    let is_more = |(place, name): (usize, &String)| !is_taken[place] && !name.is_empty() && names.contains(name);
+    match found.iter().enumerate().find(|&found| is_more(found)) {
+        Some((_, name)) => Err(Fault::OtherColumns { what: format!("it has more columns {name:?}") }),
+        None => Ok(places),
     }
 }
 

@@ -150,6 +150,71 @@ fn several_files_of_one_schema_are_read_as_one() {
     assert_eq!(text, format!("{}: there is no such file; check the path", path("e.csv")));
 }
 
+#[test]
+fn another_file_s_rows_have_as_many_fields_as_its_own_names_and_each_column_one_field() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let unscaled = Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, ..ASKED };
+    let both = |first: &str, second: &str| {
+        write("a.csv", first);
+        write("b.csv", second);
+        let data = Dataset::read(Path::new(&format!("{},{}", path("a.csv"), path("b.csv"))), &ReadOptions::default());
+        let text = |error: DatasetError| error.to_string().replace(&path("b.csv"), "b.csv");
+        data.and_then(|data| data.prepare(&unscaled)).map_err(text)
+    };
+    let values = |first: &str, second: &str| both(first, second).unwrap().shards[0].values.clone();
+    let refused = |first: &str, second: &str| {
+        let text = both(first, second).unwrap_err();
+        let what = text.strip_prefix("b.csv: this file has other columns than the first: ");
+        what.and_then(|what| what.strip_suffix("; give all files the same")).map(str::to_owned).ok_or(text)
+    };
+    let first = "x,c,kind\n0.5,5,a\n1.5,6,b\n";
+    for (second, what) in [
+        ("c,kind,x\n7,b,2.5\n8,a\n", "line 3 has 2, and its first line names 3"),
+        ("c,kind,x\n7,b,2.5\n8,a,3.5,9\n", "line 3 has 4, and its first line names 3"),
+        ("x,c,kind\n7,8\n", "line 2 has 2, and there are 3"),
+        ("c,x,kind,c\n7,2.5,b,1\n", "it has more columns \"c\""),
+    ] {
+        assert_eq!(refused(first, second).unwrap(), what);
+    }
+    // More columns are nobody's.
+    assert_eq!(values(first, "c,kind,x,more\n7,b,2.5,0\n8,a,3.5,0\n"), [0.5, 5.0, 1.5, 6.0, 2.5, 7.0]);
+    // Columns of one name, in their order.
+    let twice = "x,x,kind\n0.5,5,a\n1.5,6,b\n";
+    assert_eq!(values(twice, "kind,x,x\nb,2.5,7\na,3.5,8\n"), [0.5, 5.0, 1.5, 6.0, 2.5, 7.0]);
+    assert_eq!(refused(twice, "kind,x,y\nb,2.5,7\n").unwrap(), "it has too few columns \"x\"");
+}
+
+#[test]
+fn layouts_with_a_name_less_than_fields_are_understood_in_every_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let unscaled = Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, ..ASKED };
+    let values = |files: &[&str], ignored: &[&str]| {
+        let write = |(at, text): (usize, &&str)| {
+            let path = directory.path().join(format!("{at}.csv"));
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let paths: Vec<String> = files.iter().enumerate().map(write).collect();
+        let options = ReadOptions { ignore: names(ignored), ..ReadOptions::default() };
+        let data = Dataset::read(Path::new(&paths.join(",")), &options).unwrap();
+        data.prepare(&unscaled).unwrap().shards[0].values.clone()
+    };
+    let all = [0.5, 5.0, 1.5, 6.0, 2.5, 7.0];
+    // R's lines, and files in which other programs have named the column of names, or hold no row.
+    let r = "x c kind\nr1 0.5 5 a\nr2 1.5 6 b\n";
+    assert_eq!(values(&[r, "x c kind\nr3 2.5 7 b\nr4 3.5 8 a\n"], &["1"]), all);
+    assert_eq!(values(&[r, "c kind x\nr3 7 b 2.5\nr4 8 a 3.5\n"], &["1"]), all);
+    assert_eq!(values(&[r, "x c kind\n", "\"\",x,c,kind\nr3,2.5,7,b\nr4,3.5,8,a\n"], &["1"]), all);
+    // A separator at the end of each row, or of the names alone.
+    let rows = "x,c,kind\n0.5,5,a,\n1.5,6,b,\n";
+    assert_eq!(values(&[rows, "x,c,kind\n2.5,7,b,\n3.5,8,a,\n"], &[]), all);
+    let head = "x,c,kind,\n0.5,5,a\n1.5,6,b\n";
+    assert_eq!(values(&[head, "x,c,kind,\n2.5,7,b\n3.5,8,a\n"], &[]), all);
+    assert_eq!(values(&["x,c,kind\n0.5,5,a\n1.5,6,b\n", "x,c,kind\n2.5,7,b,\n3.5,8,a,\n"], &[]), all);
+}
+
 /// Rows of columns that each could be taken for something else by their first ones.
 fn awkward(row: usize) -> String {
     let day = format!("{:02}/{:02}/2024", 1 + row % 12, if row == 37 { 25 } else { 1 + row % 11 });
