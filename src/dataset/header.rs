@@ -2,14 +2,16 @@
 //! read.
 //!
 //! The evidence is what stands below: a name above numbers is no number, and a row's category is among the others'. Names
-//! that are numbers, as pandas writes them, count up by one where the rows below do not.
+//! that are numbers, as pandas writes them, count up in equal steps where the rows below do not.
 
 use super::missing::MissingTokens;
 use super::tally::Tally;
 use super::value::{self, Reading};
 
-/// Names that count up by one, at least, to be taken for names.
+/// Numbers that count up by one, at least, to be taken for names where nothing else stands beside them.
 const RUN_MIN: usize = 3;
+/// The same of another step: few numbers have equal distances by chance.
+const STEPS_MIN: usize = 4;
 
 /// What a first line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,28 +29,43 @@ fn close(is_header: bool, why: &'static str) -> Verdict {
     Verdict { is_header, close: Some(why) }
 }
 
-/// Whether these fields are whole numbers that count up by one, the first perhaps apart, as it names the rows.
-pub(super) fn is_run<'a>(fields: impl Iterator<Item = &'a [u8]>) -> bool {
-    let whole = |field: &[u8]| match value::plain(std::str::from_utf8(field).ok()?.trim()) {
-        Reading::Number(number) if number.fract() == 0.0 => Some(number),
-        _ => None,
-    };
-    let mut last: Option<f64> = None;
-    let mut count = 0;
-    let mut has_name = false;
+/// The step by which these fields count up, if they are whole numbers in equal steps, the first perhaps apart, as it names the rows,
+/// and the last, as it names the label.
+pub(super) fn step<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<f64> {
+    let (mut last, mut step): (Option<f64>, Option<f64>) = (None, None);
+    let (mut count, mut has_name, mut has_label) = (0, false, false);
     for (index, field) in fields.enumerate() {
-        match (whole(field), last) {
-            (Some(number), None) => last = Some(number),
-            (Some(number), Some(before)) if number == before + 1.0 => last = Some(number),
-            (None, None) if index == 0 => {
+        let field = std::str::from_utf8(field).ok()?.trim();
+        match (value::plain(field), last) {
+            // Behind the label nothing comes.
+            _ if has_label => return None,
+            (Reading::Number(number), None) if number.fract() == 0.0 => last = Some(number),
+            (Reading::Number(number), Some(before)) if number.fract() == 0.0 && number > before => {
+                let found = number - before;
+                if *step.get_or_insert(found) != found {
+                    return None;
+                }
+                last = Some(number);
+            }
+            (Reading::Not, None) if index == 0 => {
                 has_name = true;
                 continue;
             }
-            _ => return false,
+            (Reading::Not, Some(_)) if !field.is_empty() => {
+                has_label = true;
+                continue;
+            }
+            _ => return None,
         }
         count += 1;
     }
-    count >= if has_name { RUN_MIN - 1 } else { RUN_MIN }
+    let step = step?;
+    let least = match (has_name, has_label, step == 1.0) {
+        (true, false, true) => RUN_MIN - 1,
+        (false, false, false) => STEPS_MIN,
+        _ => RUN_MIN,
+    };
+    (count >= least).then_some(step)
 }
 
 /// What a field of the first line says of the line, by those below it.
@@ -91,23 +108,27 @@ fn evidence(text: &str, below: &Tally, missing: &MissingTokens) -> Evidence {
     }
 }
 
-/// What the first line is, above columns of these values, of which so many rows are runs themselves. The texts are one for
-/// each column.
+/// What the first line is, above columns of these values, of which so many rows count up by the same step themselves. The texts are
+/// one for each column.
 pub(super) fn judge(texts: &[&str], below: &[Tally], missing: &MissingTokens, rows: u64, runs_below: u64) -> Verdict {
     let is_text = |text: &&&str| !missing.has(text) && value::notations(text).0 == 0;
     if rows == 0 {
         // The last may be a label.
         return verdict(texts.split_last().is_some_and(|(_, rest)| rest.iter().any(|text| is_text(&text))));
     }
-    if is_run(texts.iter().map(|text| text.as_bytes())) {
-        return match runs_below * 100 <= rows {
-            true => close(true, "its fields count up by one, as names that are numbers do"),
-            false => close(false, "its fields count up by one, as those of other lines do"),
-        };
-    }
     let count = |wanted: Evidence| {
         texts.iter().zip(below).filter(|(text, below)| evidence(text, below, missing) == wanted).count()
     };
+    // A category that stands below, too, or a missing one, is none of a line of names.
+    let ends_missing = texts.last().is_some_and(|text| missing.has(text));
+    let step = step(texts.iter().map(|text| text.as_bytes()));
+    if let Some(step) = step.filter(|_| !ends_missing && count(Evidence::Value) == 0) {
+        return match (runs_below * 100 <= rows, step == 1.0) {
+            (true, true) => close(true, "its fields count up by one, as names that are numbers do"),
+            (true, false) => close(true, "its fields count up in equal steps, as names that are numbers do"),
+            (false, _) => close(false, "its fields count up in equal steps, as those of other lines do"),
+        };
+    }
     let (names, values) = (count(Evidence::Name), count(Evidence::Value));
     let (perhaps_names, perhaps_values) = (count(Evidence::PerhapsName), count(Evidence::PerhapsValue));
     match (names, values) {

@@ -71,7 +71,7 @@ impl Survey {
         let first = records.record().kept();
         let first = first.fields();
         check_width(first, first_line, limits)?;
-        let first_is_run = header::is_run(first.iter());
+        let step = header::step(first.iter());
         let mut counting = Counting {
             tallies: Vec::new(),
             kept: Kept::default(),
@@ -92,7 +92,7 @@ impl Survey {
                 }
                 counting.lines.push(counting.rows as usize, line);
                 counting.count(record.len(), line, first, options);
-                counting.runs += u64::from(first_is_run && header::is_run(record.iter()));
+                counting.runs += u64::from(step.is_some() && header::step(record.iter()) == step);
             }
             for (place, tally) in counting.tallies.iter_mut().enumerate() {
                 tally.take_all(block.column(place, &mut room), &options.missing, &mut values);
@@ -181,7 +181,7 @@ struct Counting {
     /// Where rows begin but for the first line.
     lines: Lines,
     rows: u64,
-    /// Rows whose fields count up by one.
+    /// Rows whose fields count up by the first line's step.
     runs: u64,
     last_line: u64,
 }

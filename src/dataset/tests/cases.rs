@@ -59,6 +59,37 @@ fn names_that_are_numbers_are_a_header_and_that_is_said() {
 }
 
 #[test]
+fn numbers_in_equal_steps_above_others_are_names_beside_a_text_label_or_names_of_rows() {
+    let number = |row: usize, column: usize| (row * (7 + 4 * column) + 5 * column * column) % 97;
+    let line = |row: usize| format!("{},{},{}", number(row, 0), number(row, 1), number(row, 2));
+    let lines = |row: &dyn Fn(usize) -> String| (0..60).map(|at| row(at) + "\n").collect::<String>();
+    let of = |csv: String| {
+        let data = dataset(csv);
+        (data.rows(), data.survey.names.clone(), notes(&data).contains("--header no"))
+    };
+    let kind = |row: usize| ["a", "b"][row % 2];
+    let rows = [
+        ("0,1,2,label", lines(&|row| format!("{},{}", line(row), kind(row)))),
+        (",0,1,2,label", lines(&|row| format!("{row},{},{}", line(row), kind(row)))),
+        ("400,405,410,kind", lines(&|row| format!("{},{}", line(row), kind(row)))),
+        ("country,1990,2000,2010", lines(&|row| format!("land {row},{}", line(row)))),
+        ("10,20,30,40", lines(&|row| format!("{},{}", line(row), row % 2))),
+    ];
+    for (head, rows) in &rows {
+        let expected: Vec<String> = head.split(',').map(str::to_owned).collect();
+        assert_eq!(of(format!("{head}\n{rows}")), (60, Some(expected), true), "{head}");
+    }
+    // A row: its label stands below, or is missing, few numbers are in equal steps by chance, or other rows are so, too.
+    for head in ["400,405,410,a", "400,405,410,", "400,405,410,NA", "400,406,410,a", "410,405,400,b"] {
+        assert_eq!(of(format!("{head}\n{}", rows[0].1)).1, None, "{head}");
+    }
+    let stepped = |row: usize| format!("{},{},{}", row, row + 5, row + 10);
+    let runs = lines(&|row| format!("{},{}", stepped(row), kind(row)));
+    assert_eq!(of(format!("400,405,410,c\n{runs}")).1, None);
+    assert_eq!(of(format!("1,3,5\n{}", lines(&line))).1, None);
+}
+
+#[test]
 fn a_first_row_with_a_missing_value_is_a_row() {
     let data = case("headless_dash.csv");
     assert_eq!((data.rows(), data.survey.names.is_some()), (61, false));
