@@ -110,6 +110,13 @@ impl Plan {
             ));
         }
         let mut prepared = dataset.prepare(&preparation).map_err(|error| refused(&error, options.output))?;
+        let is_divided = options.validate_split.is_some();
+        if options.test.is_none() && options.recipe == RecipeName::Default {
+            prepared.warnings.extend(dataset.no_usual_test(is_divided));
+        }
+        if !is_divided {
+            prepared.warnings.extend(dataset.more_than_usual_validate());
+        }
         let report = options.data.as_ref().map(|_| dataset.report(Some(&prepared.schema)));
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
         let outputs = prepared.target.outputs() as u32;

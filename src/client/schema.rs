@@ -25,7 +25,8 @@ pub fn schema(file: &Path, options: &ReadOptions, scaling: Option<Scaling>, outp
     }
     match learned {
         Ok((_, warnings)) => {
-            warnings.iter().for_each(|warning| render::say(warning));
+            let of_groups = [data.no_usual_test(false), data.more_than_usual_validate()];
+            warnings.iter().chain(of_groups.iter().flatten()).for_each(|warning| render::say(warning));
             Ok(Exit::Success)
         }
         Err(error) => Err(plan::refused(&error, output)),

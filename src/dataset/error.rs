@@ -224,6 +224,32 @@ pub enum Fault {
     TwoSplits,
     /// Rows of one group on both sides of a split that does not look at groups.
     GroupsNeedAShare,
+    /// Every group is larger than the share of the rows that is to be drawn.
+    NoGroupFits {
+        /// The groups.
+        groups: usize,
+        /// Rows of the smallest.
+        smallest: usize,
+        /// Rows of all of them.
+        rows: usize,
+        /// Whether it is to test, and not to validate.
+        is_test: bool,
+        /// A share that it fits.
+        larger: Option<String>,
+    },
+    /// The data say of two rows of one group that they lie on two sides.
+    DividedGroup {
+        /// The line of one of them.
+        line: u64,
+        /// What it does: trains, validates, tests.
+        side: &'static str,
+        /// The column of groups.
+        column: Column,
+        /// Where the other one is.
+        other: String,
+        /// What that does.
+        of_other: &'static str,
+    },
     /// A label that a validation row has and no training row.
     UntrainedLabel {
         /// The label.
@@ -279,6 +305,7 @@ impl Fault {
             | Self::LongLine { .. }
             | Self::TooManyFeatures { .. }
             | Self::TooManyRows { .. }
+            | Self::DividedGroup { .. }
             | Self::UntrainedLabel { .. }
             | Self::OutOfScale { .. } => true,
             Self::NotFound
@@ -312,6 +339,7 @@ impl Fault {
             | Self::NothingToValidate { .. }
             | Self::TwoSplits
             | Self::GroupsNeedAShare
+            | Self::NoGroupFits { .. }
             | Self::Shards { .. } => false,
         }
     }
@@ -481,6 +509,31 @@ impl fmt::Display for Fault {
             Self::GroupsNeedAShare => {
                 f.write_str("only a share can be drawn by groups; with --group, say --validate-split as a share such as 0.2")
             }
+            Self::NoGroupFits { groups: 1, rows, .. } => write!(
+                f,
+                "all {rows} rows that can be drawn are of one group, which --group keeps together; leave out --group, or name the rows \
+                 that validate (--validate FILE)"
+            ),
+            Self::NoGroupFits { groups, smallest, rows, is_test, larger } => {
+                let (tests, option) = if *is_test { ("test", "--test") } else { ("validate", "--validate-split") };
+                write!(
+                    f,
+                    "--group keeps rows together, and the smallest of {groups} groups, of {smallest} of {rows} rows, is larger than \
+                     the share that is to {tests}; "
+                )?;
+                if let Some(share) = larger {
+                    write!(f, "draw a larger one ({option} {share}), ")?;
+                }
+                match is_test {
+                    true => f.write_str("or none (--test none), or leave out --group"),
+                    false => f.write_str("name the rows that validate (--validate FILE), or leave out --group"),
+                }
+            }
+            Self::DividedGroup { line, side, column, other, of_other } => write!(
+                f,
+                "line {line}: this row {side}, and {other}, which has the same value in {column}, {of_other}; --group divides no \
+                 value's rows: put them on one side, or leave out --group"
+            ),
             Self::UntrainedLabel { label, line } => write!(
                 f,
                 "line {line}: the label {} is among the rows that validate or test and not among those that train; \

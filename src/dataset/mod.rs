@@ -23,6 +23,7 @@ mod error;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod groups;
 mod hash;
 mod header;
 mod kept;
@@ -292,21 +293,27 @@ impl Dataset {
     }
 
     /// Which rows only test where nothing is asked for: the last 3,500 of the built-in data, a tenth of every class of a file with
-    /// more than a thousand rows; none where the data, or `is_divided`, say which validate.
+    /// more than a thousand rows; none where the data, or `is_divided`, say which validate, or groups make no such share.
     pub fn default_test(&self, is_divided: bool) -> Option<ValidationSplit> {
         let is_open = !is_divided && !self.says_which_validate();
-        let usual = (self.rows() > TESTED_ROWS_MIN).then_some(ValidationSplit::STRATIFIED_TENTH);
+        let has_usual = self.rows() > TESTED_ROWS_MIN && self.groups_fit(Fraction::TENTH, self.usual_share());
+        let usual = has_usual.then_some(ValidationSplit::STRATIFIED_TENTH);
         self.own_split.or(usual).filter(|_| is_open)
     }
 
     /// Which rows validate where nothing else is asked for, of those that do not test: a fifth of every class, of more than 5,000
-    /// rows a tenth, and of 100 where numbers are fitted. Those of a file that only tests do not count.
+    /// rows a tenth, and of 100 where numbers are fitted; more where no whole group fits that. Those of a file that only tests do not
+    /// count.
     pub fn default_split(&self) -> ValidationSplit {
+        ValidationSplit::Fraction(self.share_with_a_group(self.usual_share()))
+    }
+
+    fn usual_share(&self) -> Fraction {
         let rows = self.table.tests_from.unwrap_or(self.rows());
         let is_fitted = self.task() == Task::Regress && rows >= FITTED_ROWS_MANY;
         match rows > VALIDATED_ROWS_MANY || is_fitted {
-            true => ValidationSplit::STRATIFIED_TENTH,
-            false => ValidationSplit::STRATIFIED_FIFTH,
+            true => Fraction::TENTH,
+            false => Fraction::FIFTH,
         }
     }
 

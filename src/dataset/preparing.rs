@@ -71,6 +71,7 @@ impl Dataset {
         let (validates, groups) = (self.table.validates.as_deref(), self.table.groups.as_deref());
         let rows = split::Rows { strata: &strata, classes, validates, tests_from: self.table.tests_from, groups };
         let split = rows.divide(split, test, seed).map_err(error)?;
+        self.check_groups(&split)?;
         let target = self.target(&split)?;
         let schema = self.learn(&split.training, scaling).map_err(error)?;
         let features = schema.width();

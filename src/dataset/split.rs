@@ -12,13 +12,21 @@ use crate::model::random::{Purpose, Stream};
 pub struct Fraction(f64);
 
 impl Fraction {
+    pub(super) const FIFTH: Fraction = Fraction(0.2);
+    pub(super) const TENTH: Fraction = Fraction(0.1);
+
+    /// In hundredths, the least that has so many of all rows; none where that is all of them.
+    pub(super) fn with(count: usize, of: usize) -> Option<Fraction> {
+        (1..100).map(|hundredths| Fraction(f64::from(hundredths) / 100.0)).find(|share| share.of(of) >= count)
+    }
+
     /// This share; none if it does not lie between 0 and 1, both excluded.
     pub const fn new(share: f64) -> Option<Fraction> {
         if share > 0.0 && share < 1.0 { Some(Fraction(share)) } else { None }
     }
 
     /// The share of `count`, rounded to the nearest, halves up.
-    fn of(self, count: usize) -> usize {
+    pub(super) fn of(self, count: usize) -> usize {
         (count as f64 * self.0).round() as usize
     }
 }
@@ -36,9 +44,9 @@ pub enum ValidationSplit {
 
 impl ValidationSplit {
     /// Draws a fifth of every class.
-    pub const STRATIFIED_FIFTH: ValidationSplit = ValidationSplit::Fraction(Fraction(0.2));
+    pub const STRATIFIED_FIFTH: ValidationSplit = ValidationSplit::Fraction(Fraction::FIFTH);
     /// Draws a tenth of every class.
-    pub const STRATIFIED_TENTH: ValidationSplit = ValidationSplit::Fraction(Fraction(0.1));
+    pub const STRATIFIED_TENTH: ValidationSplit = ValidationSplit::Fraction(Fraction::TENTH);
     /// The file's last fifth.
     pub const LAST_FIFTH: ValidationSplit = ValidationSplit::LastFraction(Fraction(0.2));
 }
@@ -201,10 +209,17 @@ impl ValidationSplit {
         let mut validates = vec![false; count];
         for group in order {
             let size = sizes[group as usize];
-            if size <= due {
+            if (1..=due).contains(&size) {
                 validates[group as usize] = true;
                 due -= size;
             }
+        }
+        if !groups.is_empty() && !validates.contains(&true) {
+            let are_there = || sizes.iter().filter(|&&size| size > 0);
+            let (count, smallest) = (are_there().count(), are_there().min().copied().unwrap_or(0));
+            let is_test = purpose == DrawnFor::Test;
+            let larger = Fraction::with(smallest, groups.len()).map(|share| Self::Fraction(share).to_string());
+            return Err(Fault::NoGroupFits { groups: count, smallest, rows: groups.len(), is_test, larger });
         }
         Ok(groups.iter().map(|&group| validates[group as usize]).collect())
     }

@@ -295,6 +295,65 @@ fn a_group_is_not_divided() {
 }
 
 #[test]
+fn few_groups_test_only_where_that_is_asked_for_and_a_whole_one_validates() {
+    let options = ReadOptions { group: Some("g".to_owned()), ..ReadOptions::default() };
+    let csv = |groups: usize| {
+        let line = |row: usize| format!("{}.5,g{},{}\n", row % 89, row % groups, ["x", "y"][row / groups % 2]);
+        "f,g,kind\n".to_owned() + &(0..1_200).map(line).collect::<String>()
+    };
+    let usual = |groups: usize| {
+        let data = read(csv(groups), &options).unwrap();
+        let (split, test) = (data.default_split(), data.default_test(false));
+        let prepared = data.prepare(&Preparation { split, test, ..ASKED }).unwrap();
+        let said = [data.no_usual_test(false), data.more_than_usual_validate()].map(|said| said.is_some());
+        (prepared.test.map_or(0, |test| test.rows()), prepared.validation.rows(), said)
+    };
+    assert_eq!(usual(30), (120, 200, [false, false]));
+    assert_eq!(usual(8), (0, 150, [true, false]));
+    assert_eq!(usual(3), (0, 400, [true, true]));
+    // What is asked for is refused with what can be done.
+    let data = read(csv(3), &options).unwrap();
+    let text = |asked: &Preparation| data.prepare(asked).unwrap_err().to_string();
+    let told = text(&ASKED);
+    assert!(told.contains("--group keeps rows together, and the smallest of 3 groups, of 400 of 1200 rows"), "{told}");
+    assert!(told.contains("(--validate-split 0.34)") && told.contains("leave out --group"), "{told}");
+    let told = text(&Preparation { test: Some(ValidationSplit::STRATIFIED_TENTH), ..ASKED });
+    assert!(told.contains("(--test 0.34)") && told.contains("--test none"), "{told}");
+    let told = read(csv(1), &options).unwrap().prepare(&ASKED).unwrap_err().to_string();
+    assert!(told.contains("all 1200 rows that can be drawn are of one group"), "{told}");
+}
+
+#[test]
+fn a_group_that_the_data_divide_is_refused_with_two_of_its_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("a.csv"), "f,g,side,kind\n1,a,0,x\n2,b,0,y\n3,c,1,x\n4,c,1,y\n").unwrap();
+    fs::write(path("b.csv"), "f,g,side,kind\n5,d,0,x\n6,b,0,y\n").unwrap();
+    let prepare = |options: ReadOptions| {
+        let grouped = ReadOptions { group: Some("g".to_owned()), ..options };
+        Dataset::read(&path("a.csv"), &grouped).and_then(|data| data.prepare(&ASKED)).map_err(|error| error.to_string())
+    };
+    let other = Some(path("b.csv"));
+    for (options, told) in [
+        (ReadOptions { validation: other.clone(), ..ReadOptions::default() }, "this row validates, and line 3"),
+        (
+            ReadOptions { test: other, validate_by: Some("side".to_owned()), ..ReadOptions::default() },
+            "this row tests, and line 3",
+        ),
+    ] {
+        let text = prepare(options).unwrap_err();
+        let (b, a) = (path("b.csv").display().to_string(), path("a.csv").display().to_string());
+        let column = "which has the same value in column 2 (\"g\"), trains";
+        assert!(text.starts_with(&format!("{b}, line 3: {told} of {a}, {column}")), "{text}");
+    }
+    let by_column = ReadOptions { validate_by: Some("side".to_owned()), ..ReadOptions::default() };
+    assert!(prepare(by_column.clone()).is_ok());
+    fs::write(path("a.csv"), "f,g,side,kind\n1,a,0,x\n2,b,0,y\n3,c,1,x\n4,b,1,y\n").unwrap();
+    let text = prepare(by_column).unwrap_err();
+    assert!(text.contains(", line 5: this row validates, and line 3, which has the same value in column 2"), "{text}");
+}
+
+#[test]
 fn files_are_read_by_path_and_named_by_it_in_errors() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("two rows.csv");
