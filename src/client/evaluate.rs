@@ -1,6 +1,7 @@
 //! How good a model is on a file whose targets are known. Owns the way from raw rows to figures, and what is said of them; does
 //! not know how a figure is computed.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,7 +18,7 @@ use super::sample::{Compared, TrainedShare, TrainingSample};
 use super::score::Score;
 use super::score::significant;
 use crate::cli::{self, Exit, Failure};
-use crate::dataset::{BadRow, Place, RawOptions, RawRow, RawRows};
+use crate::dataset::{BadRow, NO_LABEL, Place, RawOptions, RawRow, RawRows};
 use crate::model::figures::{ClassCounts, ClassFigures, OfClass};
 use crate::model::scaling::{Target, TargetScale};
 use crate::model::{Evaluator, InputLayout, Inputs, Kernel};
@@ -210,6 +211,12 @@ impl<'a> Classes<'a> {
         let by_name = self.by_name.get(label).copied();
         by_name.or_else(|| self.by_value.as_ref()?.get(&Classes::bits(label)?).copied())
     }
+
+    /// The same of a row, whose label may stand for a missing one and be a class's name for all that, such as NA; else it is of the
+    /// class of rows without a label, where there is one.
+    fn class_of_row(&self, text: &str, is_missing: bool) -> Option<u32> {
+        self.class(text).or_else(|| if is_missing { self.class(NO_LABEL) } else { None })
+    }
 }
 
 /// Puts the target of the row in hand behind the others; otherwise says its text, or none where it is missing.
@@ -221,8 +228,10 @@ impl Judging<'_> {
         let of_model = |error: &dyn std::fmt::Display| Failure::new(Exit::Fault, error);
         let known = Classes::of(names);
         let mut take = |rows: &RawRows<'_>, batch: &mut Batch| {
-            let label = rows.label(0).ok_or(None)?;
-            batch.labels.push(known.class(&label).ok_or_else(|| Some(label.into_owned()))?);
+            let text = rows.label_text(0).ok_or(None)?;
+            let label = rows.label(0);
+            let class = known.class_of_row(&text, label.is_none());
+            batch.labels.push(class.ok_or_else(|| label.map(Cow::into_owned))?);
             Ok(())
         };
         let model = &self.applied.model;
@@ -531,5 +540,17 @@ mod tests {
         let mut none: Vec<u32> = Vec::new();
         keep_rows(&mut none, &[false, true], 2);
         assert!(none.is_empty());
+    }
+
+    #[test]
+    fn a_label_is_a_missing_one_only_where_no_class_is_called_so() {
+        let names = ["NA", "None", "x"].map(str::to_owned);
+        let known = Classes::of(&names);
+        assert_eq!(["NA", "None", "?", ""].map(|text| known.class_of_row(text, true)), [Some(0), Some(1), None, None]);
+        assert_eq!(["x", "y"].map(|text| known.class_of_row(text, false)), [Some(2), None]);
+        let names = ["missing", "x"].map(str::to_owned);
+        let known = Classes::of(&names);
+        assert_eq!(["", "NA"].map(|text| known.class_of_row(text, true)), [Some(0); 2]);
+        assert_eq!(known.class_of_row("y", false), None);
     }
 }

@@ -74,6 +74,7 @@ pub use schema::{Becomes, RowFault, Schema, SchemaColumn};
 pub use shards::{ShardCount, Sharding};
 pub use source::{Progress, Watch};
 pub use split::{Fraction, NotASplit, ValidationSplit};
+pub(crate) use target::NO_LABEL;
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
 
 use self::files::{Part, Side};

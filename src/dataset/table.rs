@@ -15,7 +15,7 @@ use super::refusal::{Cause, Refusal};
 use super::roles::{Role, Roles};
 use super::store::Store;
 use super::survey::{Limits, Survey};
-use super::target::{Classes, TargetColumn};
+use super::target::{Classes, NO_LABEL, TargetColumn};
 use super::title;
 use super::value::{NumberForm, Reading};
 
@@ -335,7 +335,9 @@ impl<'a> Filling<'a> {
                     self.refuse(row, place, Cause::NotUtf8);
                     return Ok(true);
                 };
-                let Some(number) = self.classes.push(text.trim(), self.limits.classes) else {
+                // Whatever stands there for no label, it is one class.
+                let text = if without.is_some() { NO_LABEL } else { text.trim() };
+                let Some(number) = self.classes.push(text, self.limits.classes) else {
                     return Err(Fault::TooManyClasses { column: self.survey.column(place) });
                 };
                 self.known.put(row.text(place), number);

@@ -9,7 +9,7 @@ use super::survey::Survey;
 use super::value::{self, Reading};
 
 /// The class of rows without a label, where they have one.
-pub(super) const NO_LABEL: &str = "missing";
+pub(crate) const NO_LABEL: &str = "missing";
 /// Pairs of labels that a sentence shows, at most.
 const SHOWN_MAX: usize = 4;
 

@@ -347,7 +347,12 @@ impl<'a> RawRows<'a> {
 
     /// The text of a label of the row in hand, by its place among the labels; none where it is missing.
     pub fn label(&self, which: usize) -> Option<Cow<'_, str>> {
-        let text = match &self.input {
+        self.label_text(which).filter(|text| !self.schema.missing.has(text))
+    }
+
+    /// The same as it stands there, whether it is missing or not.
+    pub fn label_text(&self, which: usize) -> Option<Cow<'_, str>> {
+        Some(match &self.input {
             Input::Numbers { labels: Some(labels), rows, .. } => {
                 let index = rows.last() * labels.width() + which;
                 match labels.texts() {
@@ -356,8 +361,7 @@ impl<'a> RawRows<'a> {
                 }
             }
             _ => self.input.text(self.layout.fields[*self.labels.get(which)?]?),
-        };
-        (!self.schema.missing.has(&text)).then_some(text)
+        })
     }
 
     /// The number that a label of the row in hand is; none where it is missing or no number.

@@ -141,7 +141,13 @@ fn rows_without_a_label_are_dropped_and_counted() {
 
     let as_class = ReadOptions { missing_label: MissingLabel::Class, ..ReadOptions::default() };
     let data = case_with("nalab2.csv", &as_class).unwrap();
-    assert_eq!(classes(&data.prepare(&ASKED).unwrap()), ["NA", "female", "male"]);
+    assert_eq!(classes(&data.prepare(&ASKED).unwrap()), ["female", "male", "missing"]);
+    // One class, whatever stands there.
+    let csv: String = (0..60).map(|row| format!("{row}.5,{}\n", ["x", "", "?", "NA", "y", "NaN"][row % 6])).collect();
+    let prepared = read(&csv, &as_class).unwrap().prepare(&ASKED).unwrap();
+    assert_eq!(classes(&prepared), ["missing", "x", "y"]);
+    let count = |block: &Block| labels(block).iter().filter(|label| **label == 0).count();
+    assert_eq!(count(&prepared.shards[0]) + count(&prepared.validation), 40);
     let refused = ReadOptions { missing_label: MissingLabel::Refuse, ..ReadOptions::default() };
     let text = case_with("nalab2.csv", &refused).unwrap_err().to_string();
     assert!(text.contains("20 of 60 rows have no label (\"NA\" in line 4"), "{text}");
