@@ -100,17 +100,34 @@ pub fn orders(text: &str) -> u8 {
     DateOrder::ALL.iter().enumerate().map(reads).sum()
 }
 
+/// Whether a date has a time of day behind it.
+pub fn has_time(text: &str) -> bool {
+    split(text).is_some_and(|(_, time)| time.is_some())
+}
+
+/// Whether a number is a day of the years from 1800 to 2199 by its eight digits: 20240131.
+pub fn is_day_of_digits(number: f64) -> bool {
+    let is_near = (18_000_101.0..=21_991_231.0).contains(&number) && number.fract() == 0.0;
+    is_near && read(&number.to_string(), DateOrder::YearFirst).is_some()
+}
+
 /// Three parts of a day, in the order of the text.
 struct Day<'a>([&'a str; 3]);
 
 /// Day and time of day.
 fn split(text: &str) -> Option<(Day<'_>, Option<&str>)> {
-    let (day, time) = match text.find(':') {
+    let is_between_digits = |three: &[u8]| {
+        let [before, sign, behind] = three else { return false };
+        before.is_ascii_digit() && sign.eq_ignore_ascii_case(&b'T') && behind.is_ascii_digit()
+    };
+    let start = match text.find(':') {
+        Some(colon) => Some(text[..colon].rfind([' ', 'T', 't'])?),
+        // `2024-02-29T1305`
+        None => text.as_bytes().windows(3).position(is_between_digits).map(|before| before + 1),
+    };
+    let (day, time) = match start {
         None => (text, None),
-        Some(colon) => {
-            let start = text[..colon].rfind([' ', 'T', 't'])?;
-            (&text[..start], Some(text[start + 1..].trim()))
-        }
+        Some(start) => (&text[..start], Some(text[start + 1..].trim())),
     };
     let mut parts = day.split(['-', '/', '.', ' ', ',']).filter(|part| !part.is_empty());
     let mut first = parts.next()?;
@@ -118,7 +135,12 @@ fn split(text: &str) -> Option<(Day<'_>, Option<&str>)> {
     if ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].iter().any(|name| name.eq_ignore_ascii_case(first)) {
         first = parts.next()?;
     }
-    let parts_of = Day([first, parts.next()?, parts.next()?]);
+    let Some(second) = parts.next() else {
+        // `20240229`
+        let is_whole = first.len() == 8 && first.bytes().all(|byte| byte.is_ascii_digit());
+        return is_whole.then(|| (Day([&first[..4], &first[4..6], &first[6..]]), time));
+    };
+    let parts_of = Day([first, second, parts.next()?]);
     parts.next().is_none().then_some((parts_of, time))
 }
 
@@ -181,10 +203,10 @@ fn time_of_day(text: &str) -> Option<(f64, i32)> {
         lower if lower.ends_with("pm") => (clock[..clock.len() - 2].trim_end(), Some(12)),
         _ => (clock, None),
     };
-    let mut parts = clock.split(':');
-    let mut hour = number(parts.next()?, 1..=2)?;
-    let minute = number(parts.next()?, 2..=2).filter(|&minute| minute < 60)?;
-    let second = match parts.next() {
+    let [hour, minute, second] = clock_parts(clock)?;
+    let mut hour = number(hour?, 1..=2)?;
+    let minute = minute.map_or(Some(0), |minute| number(minute, 2..=2).filter(|&minute| minute < 60))?;
+    let second = match second {
         None => 0.0,
         Some(text) => {
             let (whole, part) = text.split_once(['.', ',']).unwrap_or((text, "0"));
@@ -196,12 +218,26 @@ fn time_of_day(text: &str) -> Option<(f64, i32)> {
     if let Some(half) = half {
         hour = Some(hour).filter(|hour| (1..=12).contains(hour))? % 12 + half;
     }
-    (parts.next().is_none() && hour < 24).then(|| ((hour * 3_600 + minute * 60) as f64 + second, offset_seconds))
+    (hour < 24).then(|| ((hour * 3_600 + minute * 60) as f64 + second, offset_seconds))
+}
+
+/// Hours, minutes and seconds of `13:05:07.25` or `130507.25`, where the last ones may not be said.
+fn clock_parts(clock: &str) -> Option<[Option<&str>; 3]> {
+    if clock.contains(':') {
+        let mut parts = clock.split(':');
+        let three = std::array::from_fn(|_| parts.next());
+        return parts.next().is_none().then_some(three);
+    }
+    // Only seconds have parts.
+    let whole = clock.find(['.', ',']).unwrap_or(clock.len());
+    let is_whole = matches!(whole, 2 | 4 | 6) && (whole == 6 || whole == clock.len());
+    is_whole.then(|| [clock.get(..2), clock.get(2..4), clock.get(4..).filter(|second| !second.is_empty())])
 }
 
 /// A time without its offset from UTC, and that in seconds.
 fn offset(text: &str) -> Option<(&str, i32)> {
-    if let Some(clock) = text.strip_suffix(['Z', 'z']) {
+    let suffixes = [text.strip_suffix(['Z', 'z']), text.strip_suffix(" UTC"), text.strip_suffix(" utc")];
+    if let Some(clock) = suffixes.into_iter().flatten().next() {
         return Some((clock.trim_end(), 0));
     }
     let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
@@ -234,6 +270,7 @@ mod tests {
             ("02/29/2024", MonthFirst),
             ("29-Feb-2024", DayName),
             ("Thu, 29 February 2024", DayName),
+            ("20240229", YearFirst),
             ("Feb 29, 2024", NameDay),
         ];
         for (text, order) in cases {
@@ -256,6 +293,13 @@ mod tests {
             ("2024-02-29T13:05:07-0530", YearFirst, 66_907.0, 13),
             ("2/29/2024 1:05 PM", MonthFirst, 47_100.0, 13),
             ("Feb 29, 2024 12:05 am", NameDay, 300.0, 0),
+            ("2024-02-29 13:05:07 UTC", YearFirst, 47_107.0, 13),
+            ("2024-02-29T1305", YearFirst, 47_100.0, 13),
+            ("2024-02-29T13", YearFirst, 46_800.0, 13),
+            ("20240229T130507", YearFirst, 47_107.0, 13),
+            ("20240229T130507.25Z", YearFirst, 47_107.25, 13),
+            ("20240229t130507+02:00", YearFirst, 39_907.0, 13),
+            ("29-Oct-2023 13:05 UTC", DayName, 47_100.0 - 123.0 * 86_400.0, 13),
         ] {
             let moment = read(text, order).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((moment.seconds, moment.hour, moment.has_time), (base + more, hour, true), "{text}");
@@ -273,8 +317,20 @@ mod tests {
             "12:30",
             "2024-02-29 25:00",
             "2024-02-29 1:0",
+            "20230229",
+            "20241301",
+            "2024022",
+            "2024-02-29T1",
+            "2024-02-29T130",
+            "2024-02-29T1399",
+            "2024-02-29T13.5",
+            "2024-02-29 UTC",
         ] {
             assert_eq!(orders(text), 0, "{text}");
+        }
+        assert!(is_day_of_digits(20_240_229.0) && has_time("20240229T13") && !has_time("29-Oct-2024"));
+        for number in [20_230_229.0, 20_240_229.5, 17_991_231.0, 22_000_101.0, f64::NAN] {
+            assert!(!is_day_of_digits(number), "{number}");
         }
         // In both orders.
         assert_eq!(orders("03/04/2024").count_ones(), 2);

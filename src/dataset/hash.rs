@@ -137,6 +137,11 @@ impl KeySet {
         self.places.as_ref().is_some_and(|places| places[find(places, key)] == key)
     }
 
+    /// All of them; nothing where there are more than are counted.
+    pub(super) fn keys(&self) -> Option<impl Iterator<Item = u64>> {
+        self.places.as_ref().map(|places| places.iter().copied().filter(|&key| key != EMPTY))
+    }
+
     /// How many there are; nothing where there are more than are counted.
     pub(super) fn len(&self) -> Option<usize> {
         self.places.as_ref().map(|_| self.len)

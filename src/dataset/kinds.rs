@@ -207,6 +207,10 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
     if is_one || (tally.missing == 0 && tally.plain.count == present && tally.plain.least == tally.plain.greatest) {
         return decided(Kind::Constant, "every row has the same number", "");
     }
+    if says_day(name) && tally.are_days_of_digits() {
+        let kind = Kind::Date { order: DateOrder::YearFirst, has_time: false };
+        return decided(kind, "days of eight digits under the name of such", "--number");
+    }
     let named = name_of_rows(name);
     let is_long = present >= ROWS_NUMBERED_MIN;
     let are_years = named == Named::Time && YEARS.contains(&tally.plain.least) && YEARS.contains(&tally.plain.greatest);
@@ -287,6 +291,12 @@ enum Named {
     Otherwise,
 }
 
+/// Whether a column's name is that of days.
+fn says_day(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["date", "day", "datum"].iter().any(|word| lower.contains(word))
+}
+
 fn name_of_rows(name: &str) -> Named {
     let lower = name.to_ascii_lowercase();
     match &*lower {
@@ -296,8 +306,9 @@ fn name_of_rows(name: &str) -> Named {
         "year" | "years" | "yr" | "time" | "date" => Named::Time,
         "id" | "_id" | "uid" | "uuid" | "guid" => Named::Identifier,
         _ if lower.ends_with("_id") || lower.ends_with(" id") || lower.ends_with(".id") => Named::Identifier,
-        // `PassengerId`, `customerID`
-        _ if (name.ends_with("Id") || name.ends_with("ID")) && name.len() > 2 => Named::Identifier,
+        // `PassengerId`, `customerID`, but not `AMOUNT_PAID`.
+        _ if name.ends_with("Id") && name.len() > 2 => Named::Identifier,
+        _ if name.strip_suffix("ID").is_some_and(|before| before.ends_with(char::is_lowercase)) => Named::Identifier,
         _ => Named::Otherwise,
     }
 }

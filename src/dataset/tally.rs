@@ -4,7 +4,7 @@
 //! bounded by the number of distinct values, of which only hashes are kept, up to a cap.
 
 use super::codes::{Code, Ends};
-use super::date::DateOrder;
+use super::date::{self, DateOrder};
 use super::delimited::{Column, Text};
 use super::hash::{self, KeySet};
 use super::missing::MissingTokens;
@@ -303,6 +303,13 @@ impl Tally {
     pub(super) fn is_of_plain_digits(&self, below: f64) -> bool {
         let Plain { count, digits, leading_zeros, greatest, .. } = self.plain;
         count == self.present && digits == count && leading_zeros == 0 && greatest < below
+    }
+
+    /// Whether all values are days of eight digits, and are counted.
+    pub(super) fn are_days_of_digits(&self) -> bool {
+        let mut keys = self.numbers.keys().into_iter().flatten().peekable();
+        let are_digits = self.is_of_plain_digits(f64::INFINITY) && keys.peek().is_some();
+        are_digits && keys.all(|bits| date::is_day_of_digits(f64::from_bits(bits)))
     }
 
     /// How many values differ; none where they are more than are counted.

@@ -61,7 +61,7 @@ impl Class {
             dates,
             boolean: value::boolean(text),
             is_uuid: value::is_uuid(text),
-            has_time: dates != 0 && text.contains(':'),
+            has_time: dates != 0 && date::has_time(text),
             is_word: value::is_word(text),
             is_code: value::is_code(text),
             ornament: ornament.filter(|_| notations != 0),

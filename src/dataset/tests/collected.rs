@@ -60,6 +60,44 @@ fn row_numbers_of_a_part_of_a_file_are_row_numbers() {
 }
 
 #[test]
+fn names_in_capitals_that_end_like_an_identifier_s_are_none() {
+    let drawn = |name: &str| table(name, 30, |row| format!("{}", 100 + row * 37 % 1_009));
+    for name in ["AMOUNT_PAID", "COVID", "BID", "PAID"] {
+        assert_eq!(kinds(&dataset(drawn(name)))[0], "number", "{name}");
+    }
+    for name in ["customerID", "ID", "CUSTOMER_ID", "PassengerId", "Order ID"] {
+        assert_eq!(kinds(&dataset(drawn(name)))[0], "identifier", "{name}");
+    }
+}
+
+#[test]
+fn eight_digits_are_dates_where_the_name_says_so_and_all_are_or_where_that_is_asked_for() {
+    let day = |row: usize| format!("2024{:02}{:02}", 1 + row % 12, 1 + row * 7 % 28);
+    let kind = |name: &str, day: &dyn Fn(usize) -> String, options: &ReadOptions| {
+        kinds(&read(table(name, 60, day), options).unwrap())[0]
+    };
+    let usual = ReadOptions::default();
+    for name in ["date", "Day", "ORDER_DATE", "Bestelldatum"] {
+        assert_eq!(kind(name, &day, &usual), "date", "{name}");
+    }
+    assert_eq!(kind("amount", &day, &usual), "number");
+    let far = |row: usize| if row == 9 { "20241301".to_owned() } else { day(row) };
+    assert_eq!(kind("date", &far, &usual), "number");
+    let asked = ReadOptions { date: names(&["amount"]), ..ReadOptions::default() };
+    let csv = table("amount", 60, day);
+    let data = read(&csv, &asked).unwrap();
+    assert_eq!(kinds(&data)[0], "date");
+    let iso = |row: usize| format!("2024-{:02}-{:02}", 1 + row % 12, 1 + row * 7 % 28);
+    let [digits, signs] = [data, dataset(table("amount", 60, iso))].map(|data| data.prepare(&ASKED).unwrap());
+    assert_eq!((digits.features, &digits.shards), (signs.features, &signs.shards));
+    let number = ReadOptions { number: names(&["date"]), ..ReadOptions::default() };
+    assert_eq!(kind("date", &day, &number), "number");
+    // Times without colons are times.
+    let clock = |row: usize| format!("{}T{:02}30", day(row), row % 24);
+    assert_eq!(kind("at", &clock, &usual), "time");
+}
+
+#[test]
 fn codes_with_a_letter_among_numbers_are_names_and_one_that_stands_alone_is_a_slip() {
     let family = |letters: &[usize]| {
         table("family", 60, |row| format!("{}{}", row / 4 + 100, if letters.contains(&row) { "A" } else { "" }))
