@@ -136,9 +136,10 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
     let is_default_label = labels.is_empty();
     let decimals = match (options.decimal, survey.separator) {
         (Some(decimal), _) => Decimals::Said { comma: decimal == Decimal::Comma },
-        (None, None | Some(b',')) => Decimals::PrefersPoint,
-        (None, _) if has_decimal_commas(&survey.tallies) => Decimals::HasComma,
-        (None, _) => Decimals::PrefersComma,
+        (None, None) => Decimals::PrefersPoint,
+        (None, Some(_)) if has_decimal_commas(&survey.tallies) => Decimals::HasComma,
+        (None, Some(b',')) => Decimals::PrefersPoint,
+        (None, Some(_)) => Decimals::PrefersComma,
     };
     let mut hints = Vec::new();
     if is_default_label {

@@ -89,13 +89,19 @@ impl Notation {
             return None;
         }
         let mut plain = String::with_capacity(text.len() + 1);
+        // Nobody writes 875 as 0,875. Of points, all of a column tell.
+        let is_part = |mark: char, before: &str| mark != '.' && before.bytes().all(|digit| digit == b'0');
         let mut in_group = 0;
         let mut groups = 0;
         for c in whole.chars() {
             if c.is_ascii_digit() {
                 plain.push(c);
                 in_group += 1;
-            } else if self.groups(c) && (1..=3).contains(&in_group) && (groups == 0 || in_group == 3) {
+            } else if self.groups(c)
+                && (1..=3).contains(&in_group)
+                && (groups == 0 || in_group == 3)
+                && !is_part(c, &plain)
+            {
                 groups += 1;
                 in_group = 0;
             } else {
@@ -355,12 +361,13 @@ mod tests {
     #[test]
     fn numbers_are_read_in_every_notation_and_only_in_theirs() {
         use Notation::*;
-        let cases: [(&str, Notation, f64); 17] = [
+        let cases: [(&str, Notation, f64); 18] = [
             ("-1.5", Point, -1.5),
             ("2E3", Point, 2e3),
             (".5", Point, 0.5),
             ("1,234,567.5", PointGrouped, 1_234_567.5),
             ("-12,345", PointGrouped, -12_345.0),
+            ("10,000", PointGrouped, 10_000.0),
             ("1,5", Comma, 1.5),
             ("-,5", Comma, -0.5),
             ("1,5e-3", Comma, 1.5e-3),
@@ -384,6 +391,9 @@ mod tests {
             ("1,2345", PointGrouped),
             ("1,,234", PointGrouped),
             (",234", PointGrouped),
+            ("0,875", PointGrouped),
+            ("00,875", PointGrouped),
+            ("-0 875", SpacedPoint),
             ("1.5", Comma),
             ("1,2,3", Comma),
             ("1.5,2", CommaGrouped),

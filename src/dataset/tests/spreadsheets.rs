@@ -62,6 +62,27 @@ fn points_that_may_stand_between_thousands_are_named_where_no_other_column_tells
 }
 
 #[test]
+fn numbers_with_a_decimal_comma_are_such_between_commas_too() {
+    let notation = |csv: &str, column: usize| match dataset(csv).roles.columns[column].kind {
+        Kind::Number(form) => form.notation.name(),
+        kind => kind.name(),
+    };
+    let part = |row: usize| format!("\"0,{}\"", 101 + row);
+    assert_eq!(notation(&("f,k\n".to_owned() + &rows(',', 24, part)), 0), "1234,5");
+    // A column that may be either is as another one is that is not.
+    let either = |row: usize| format!("\"{},250\"", row + 1);
+    let beside = |other: &dyn Fn(usize) -> String| {
+        notation(&("f,g,k\n".to_owned() + &rows(',', 24, |row| format!("{},{}", either(row), other(row)))), 0)
+    };
+    assert_eq!(beside(&|row| format!("\"{row},5\"")), "1234,5");
+    assert_eq!([beside(&|row| format!("{row}.5")), beside(&|row| row.to_string())], ["1,234.5"; 2]);
+    // Without a name, and every number with a comma.
+    let headless: String = (0..24).map(|row| format!("{row},5;{},7;{},1\n", row % 7, 3 * row)).collect();
+    let data = dataset(&headless);
+    assert_eq!((data.rows(), data.survey.separator, kinds(&data)), (24, Some(b';'), vec!["number"; 3]));
+}
+
+#[test]
 fn lines_of_sums_are_named_among_rows_and_left_out_where_they_are_refused() {
     let csv = "month,k\n".to_owned() + &rows(',', 24, |row| format!("m{}", row % 3)) + "Total,x\n";
     let told = notes(&csv);
