@@ -7,12 +7,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from . import specification, wire
 from .errors import ConnectionFailed, GradwireError, Interrupted, ProtocolError, Refused
 from .link import ANSWER_WAIT, Address, Link, Unanswered, UnknownHost
 from .objects import weights_bytes
+
+T = TypeVar("T")
 
 log = logging.getLogger("gradwire")
 
@@ -41,6 +43,75 @@ def may_pass(error: GradwireError) -> bool:
     return isinstance(error, ConnectionFailed)
 
 
+class Patience:
+    """For how long, and how often, a coordinator that cannot be had is asked again."""
+
+    def __init__(self, retry_for: float):
+        self.retry_for = retry_for
+        self.was_there = False
+        self._lost_at: float | None = None
+        self._back_at: float | None = None
+        self._wait = WAIT_MIN
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lost_at is not None
+
+    def is_for(self, error: GradwireError) -> bool:
+        """Whether to ask again after this is of use."""
+        # A name that nobody knows is a slip, rather, where it was never known.
+        is_slip = isinstance(error, UnknownHost) and not self.was_there
+        return not is_slip and may_pass(error) and self.retry_for > 0
+
+    def wait(self, error: GradwireError, others_go_on: bool) -> bool:
+        """Waits until it is time to ask again; False where patience has come to its end. While others go on for whom there was
+        room, it comes to none."""
+        now = time.monotonic()
+        if self._back_at is not None and now - self._back_at >= SETTLED:
+            self._lost_at = None
+        self._back_at = None
+        if self._lost_at is None:
+            self._lost_at, self._wait = now, WAIT_MIN
+            log.warning("%s; asking again for %g s", error, self.retry_for)
+        elif others_go_on:
+            self._lost_at = now
+        left = self._lost_at + self.retry_for - now
+        if left <= 0:
+            return False
+        # Those who have lost the same coordinator do not all come back at once.
+        time.sleep(min(left, self._wait * (1.0 - 0.5 * random.random())))
+        self._wait = min(2 * self._wait, WAIT_MAX)
+        return True
+
+    def back(self) -> None:
+        """The coordinator answers."""
+        self._back_at = time.monotonic()
+
+    def settled(self) -> None:
+        """It has said something new: whatever comes now is a loss of its own."""
+        self._lost_at = self._back_at = None
+
+
+def _is_crowded(error: GradwireError, is_greeted: bool) -> bool:
+    """Whether a coordinator takes no connection more, which has room in the end, too."""
+    return not is_greeted and isinstance(error, Refused) and error.code == "BUSY"
+
+
+def asked(address: Address, question: Callable[[Link], T], retry_for: float, cluster: str | None) -> T:
+    """What a question over a connection comes to; it is asked again as a job is watched again. Raises as the question, and
+    ConnectionFailed where the coordinator cannot be had within `retry_for` seconds."""
+    patience = Patience(retry_for)
+    while True:
+        is_greeted = False
+        try:
+            with Link(address, {}, cluster) as link:
+                is_greeted = patience.was_there = True
+                return question(link)
+        except GradwireError as error:
+            if not patience.is_for(error) or not patience.wait(error, _is_crowded(error, is_greeted)):
+                raise
+
+
 class Watching:
     """A job that is watched until it ends, over as many connections as it takes.
 
@@ -61,13 +132,11 @@ class Watching:
     ):
         self.address, self.job, self.values, self.objects = address, job, dict(values), objects
         self.on_round, self.on_notice = on_round, on_notice
-        self.retry_for, self.cluster = retry_for, cluster
+        self.cluster = cluster
         self.semantic = specification.semantic_digest(values)
         self.history: list[wire.Round] = []
-        self._lost_at: float | None = None
-        self._back_at: float | None = None
-        self._wait = WAIT_MIN
-        self._was_there = self._was_accepted = False
+        self._patience = Patience(retry_for)
+        self._was_accepted = False
 
     @property
     def job_id(self) -> str:
@@ -81,16 +150,14 @@ class Watching:
                 others_go_on = is_greeted = False
                 try:
                     with Link(self.address, self.objects or {}, self.cluster) as link:
-                        self._was_there = is_greeted = True
+                        is_greeted = self._patience.was_there = True
                         try:
                             return self._over(link)
                         except Refused as error:
                             others_go_on = error.code == "BUSY" and self._others_go_on(link)
                             raise
                 except GradwireError as error:
-                    # A coordinator that takes no connection more has room in the end, too.
-                    is_crowded = not is_greeted and isinstance(error, Refused) and error.code == "BUSY"
-                    self._wait_or_raise(error, others_go_on or is_crowded)
+                    self._wait_or_raise(error, others_go_on or _is_crowded(error, is_greeted))
         except KeyboardInterrupt:
             text = f"stopped watching job {self.job_id}: it goes on, if all of its data had been sent"
             raise Interrupted(text, self.job_id) from None
@@ -98,30 +165,22 @@ class Watching:
     def _wait_or_raise(self, error: GradwireError, others_go_on: bool) -> None:
         if isinstance(error, Refused):
             error.job = self.job_id
-        # A name that nobody knows is a slip, rather, where it was never known.
-        is_slip = isinstance(error, UnknownHost) and not self._was_there
-        if is_slip or not may_pass(error) or self.retry_for <= 0:
+        retry_for = self._patience.retry_for
+        if not (self._patience.is_for(error) or self._submits_again(error)):
             raise error
-        now = time.monotonic()
-        if self._back_at is not None and now - self._back_at >= SETTLED:
-            self._lost_at = None
-        self._back_at = None
-        if self._lost_at is None:
-            self._lost_at, self._wait = now, WAIT_MIN
-            log.warning("%s; asking again for %g s", error, self.retry_for)
-        elif others_go_on:
-            self._lost_at = now
-        left = self._lost_at + self.retry_for - now
-        if left <= 0:
-            if not isinstance(error, ConnectionFailed):
-                raise error
-            if self.objects is not None and not self._was_accepted:
-                raise ConnectionFailed(f"{error}, for {self.retry_for:g} s now (retry_for); the job has not been sent") from error
-            what = f"the coordinator did not come back within {self.retry_for:g} s: {error}"
-            raise ConnectionFailed(f"{what}. If it still runs, gradwire.attach({self.job_id!r}) watches the job again") from error
-        # Those who have lost the same coordinator do not all come back at once.
-        time.sleep(min(left, self._wait * (1.0 - 0.5 * random.random())))
-        self._wait = min(2 * self._wait, WAIT_MAX)
+        if self._patience.wait(error, others_go_on):
+            return
+        if not isinstance(error, ConnectionFailed):
+            raise error
+        if self.objects is not None and not self._was_accepted:
+            raise ConnectionFailed(f"{error}, for {retry_for:g} s now (retry_for); the job has not been sent") from error
+        what = f"the coordinator did not come back within {retry_for:g} s: {error}"
+        raise ConnectionFailed(f"{what}. If it still runs, gradwire.attach({self.job_id!r}) watches the job again") from error
+
+    def _submits_again(self, error: GradwireError) -> bool:
+        """Whether a job that the coordinator has forgotten, half sent, is sent again: by whoever has its data."""
+        is_forgotten = isinstance(error, Refused) and error.code == "JOB_DATA" and error.retry
+        return is_forgotten and self.objects is not None and self._patience.retry_for > 0
 
     def _others_go_on(self, link: Link) -> bool:
         """Whether jobs are under way for which there was room, and which make some when they end."""
@@ -150,18 +209,19 @@ class Watching:
             match answer:
                 case wire.Accepted():
                     wait = None
-                    if self._was_accepted and self._lost_at is not None:
+                    if self._was_accepted and self._patience.is_lost:
                         log.warning("the coordinator is back")
-                    self._was_accepted, self._back_at = True, time.monotonic()
+                    self._was_accepted = True
+                    self._patience.back()
                 case wire.Round():
-                    self._lost_at = self._back_at = None
+                    self._patience.settled()
                     # A coordinator that does not know what has been shown tells it again.
                     if not self.history or answer.round > self.history[-1].round:
                         self.history.append(answer)
                         if self.on_round is not None:
                             self.on_round(answer)
                 case wire.Notice():
-                    self._lost_at = self._back_at = None
+                    self._patience.settled()
                     # How the nodes stand is told each second, for a screen.
                     log.log(logging.DEBUG if answer.kind == "fleet" else logging.INFO, "%s", answer.text)
                     if self.on_notice is not None and answer.kind != "fleet":

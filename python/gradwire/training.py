@@ -162,9 +162,12 @@ def attach(
     `job` are the first digits of its id. Raises Refused, ConnectionFailed, ProtocolError and Interrupted as `train`; DataError
     where the job has no notes that a client wrote."""
     where = address_of(address)
-    with Link(where, {}, cluster) as link:
+
+    def described_there(link: Link) -> tuple[int, dict[str, Any]]:
         number = _named(link, job)
-        values = coordinator.describe(link, number)
+        return number, coordinator.describe(link, number)
+
+    number, values = coordinator.asked(where, described_there, retry_for, cluster)
     words = Words.from_notes(values.get("notes") or b"", values["inputs"], values["classes"])
     if words is None:
         raise DataError(f"job {number:032x} has no notes of a client of this version: who submitted it knows its names")
@@ -173,24 +176,28 @@ def attach(
     )
 
 
-def jobs(address: Where = None, *, cluster: str | None = None) -> list[JobStatus]:
+def jobs(address: Where = None, *, retry_for: float = RETRY_FOR, cluster: str | None = None) -> list[JobStatus]:
     """How the jobs of a coordinator stand: those that are open in the order of their turn, then ended ones, the latest first.
 
-    Raises ConnectionFailed, Refused, ProtocolError."""
-    with Link(address_of(address), {}, cluster) as link:
-        return coordinator.jobs_of(link)
+    For `retry_for` seconds a coordinator that cannot be had is asked again. Raises ConnectionFailed, Refused, ProtocolError."""
+    return coordinator.asked(address_of(address), coordinator.jobs_of, retry_for, cluster)
 
 
-def cancel(job: str, address: Where = None, *, cluster: str | None = None) -> JobStatus:
+def cancel(job: str, address: Where = None, *, retry_for: float = RETRY_FOR, cluster: str | None = None) -> JobStatus:
     """Ends a job, named by the first digits of its id; how it stands then. Raises as `jobs`, and DataError of unknown digits."""
-    with Link(address_of(address), {}, cluster) as link:
-        return coordinator.order(link, _named(link, job), coordinator.CANCEL)
+    return _ordered(job, coordinator.CANCEL, address, retry_for, cluster)
 
 
-def resume(job: str, address: Where = None, *, cluster: str | None = None) -> JobStatus:
+def resume(job: str, address: Where = None, *, retry_for: float = RETRY_FOR, cluster: str | None = None) -> JobStatus:
     """Lets a job go on that is paused or was given up; how it stands then. Raises as `cancel`."""
-    with Link(address_of(address), {}, cluster) as link:
-        return coordinator.order(link, _named(link, job), coordinator.RESUME)
+    return _ordered(job, coordinator.RESUME, address, retry_for, cluster)
+
+
+def _ordered(job: str, verb: int, address: Where, retry_for: float, cluster: str | None) -> JobStatus:
+    def question(link: Link) -> JobStatus:
+        return coordinator.order(link, _named(link, job), verb)
+
+    return coordinator.asked(address_of(address), question, retry_for, cluster)
 
 
 def _model(watching: Watching, words: Words) -> Model:

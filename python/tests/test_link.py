@@ -326,6 +326,27 @@ class ComingBack(unittest.TestCase):
                 self.assertEqual(watching(peer, retry_for=5.0).run().weights, WEIGHTS)
         self.assertEqual(len(said.output), 1)
 
+    def test_a_job_whose_data_could_not_be_had_is_submitted_again_by_whoever_has_it(self):
+        def forgotten(connection):
+            connection.greet()
+            request = connection.hear().request
+            connection.say("ACCEPTED", request, ACCEPTED)
+            connection.refuse("JOB_DATA", request, "SUBMIT", retry=True)
+            connection.hear_to_the_end()
+
+        with self.assertLogs("gradwire", "WARNING"), Peer(forgotten, forgotten, honest) as peer:
+            self.assertEqual(watching(peer, retry_for=30.0).run().weights, WEIGHTS)
+            self.assertEqual(peer.connections, 3)
+        wrong = wire.error("JOB_DATA", wire.MESSAGES["SUBMIT"], "no")
+        for script, options in [
+            (after_submit(("ERROR", wrong)), {}), (forgotten, {"retry_for": 0.0}), (forgotten, {"objects": None}),
+        ]:  # fmt: skip
+            with Peer(script) as peer, self.assertRaises(Refused) as refused:
+                watch = watching(peer, retry_for=options.get("retry_for", 30.0))
+                watch.objects = options.get("objects", watch.objects)
+                watch.run()
+            self.assertEqual((refused.exception.code, peer.connections), ("JOB_DATA", 1))
+
     def test_a_job_that_is_refused_is_not_asked_again(self):
         for code in ("SPECIFICATION", "CONFLICT", "MEMORY"):
             said = wire.error(code, wire.MESSAGES["SUBMIT"], "no")
@@ -461,11 +482,55 @@ class Addresses(unittest.TestCase):
         with Peer(honest) as peer:
             pass
         with self.assertRaises(ConnectionFailed) as failed:
-            gradwire.jobs(peer.address)
+            gradwire.jobs(peer.address, retry_for=0)
         self.assertIn("nothing listens", str(failed.exception))
 
 
 class Jobs(unittest.TestCase):
+    def test_every_question_is_asked_again_while_the_coordinator_cannot_be_had(self):
+        job = f"{JOB:032x}"
+        status = (JOB).to_bytes(16, "little") + struct.pack("<BBHIIIQQ", 3, 0, 0, 1, 3, 0, 1, 0) + bytes(34)
+
+        def recovering(connection):
+            connection.hear()
+            connection.refuse("RECOVERING", retry=True)
+            connection.hear_to_the_end()
+
+        def lost(connection):
+            connection.greet()
+            connection.hear()
+
+        def there(connection):
+            connection.greet()
+            request = connection.hear().request
+            connection.say("JOB", request, status)
+            connection.say("LISTED", request, struct.pack("<I", 1))
+            connection.hear_to_the_end()
+
+        def refuses(connection):
+            connection.greet()
+            connection.refuse("UNKNOWN_JOB", connection.hear().request, "DESCRIBE")
+            connection.hear_to_the_end()
+
+        with mock.patch.multiple(coordinator, WAIT_MIN=0.001, WAIT_MAX=0.01):
+            for ask in (
+                lambda at: gradwire.jobs(at)[0],
+                lambda at: gradwire.cancel(job, at),
+                lambda at: gradwire.resume(job, at),
+            ):
+                with self.assertLogs("gradwire", "WARNING") as said, Peer(recovering, lost, there) as peer:
+                    self.assertEqual(ask(peer.address).job, job)
+                    self.assertEqual((peer.connections, len(said.output)), (3, 1))
+            with self.assertLogs("gradwire", "WARNING"), Peer(recovering, lost, refuses) as peer:
+                with self.assertRaises(Refused) as refused:
+                    gradwire.attach(job, peer.address)
+                self.assertEqual((refused.exception.code, peer.connections), ("UNKNOWN_JOB", 3))
+            # Not at all, and not for ever.
+            for retry_for in (0, 0.05):
+                with Peer(recovering) as peer, self.assertRaises(Refused) as refused:
+                    gradwire.jobs(peer.address, retry_for=retry_for)
+                self.assertEqual((refused.exception.code, peer.connections > 1), ("RECOVERING", retry_for > 0))
+
     def test_jobs_are_listed_and_ordered_by_the_first_digits_of_their_ids(self):
         ids = ["0a" * 16, "0b" * 16]
         status = [int(job, 16).to_bytes(16, "little") + struct.pack("<BBHIIIQQ", 3, 0, 0, 1, 3, 0, 1, 0) + bytes(34) for job in ids]
