@@ -226,6 +226,11 @@ class Categories:
     def width(self) -> int:
         return len(self.levels) + self.has_rare + (self.missing == "own")
 
+    def are_unknown(self, names: Names) -> np.ndarray:
+        """Which rows have a category that is none of the levels."""
+        levels = set(self.levels)
+        return np.array([text not in levels for text in names.texts] + [False])[names.codes]
+
     def places(self, names: Names, column: str) -> np.ndarray:
         """Of each row of a column the input that is 1; where none is, the number of inputs."""
         known = {text: place for place, text in enumerate(self.levels)}

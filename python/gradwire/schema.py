@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import calendar
+import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,10 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import table
-from .columns import IDENTITY, Categories, Number
+from .columns import IDENTITY, Categories, Names, Number
 from .errors import DataError
+from .targets import number_of
 
 FORMAT = "gradwire schema 1"
+# What may stand between groups of three digits where a blank may.
+BLANKS = " '\u2019\xa0\u202f"
+
+log = logging.getLogger("gradwire")
 
 
 class Encoder(Protocol):
@@ -174,24 +181,55 @@ class Schema:
         array = None if table.is_frame(data) else np.asarray(data)
         rows = len(data) if array is None else len(array)
         inputs = np.empty((rows, self.width), np.float32)
+        absents = [absent_numbers(column, self.missing) for column in self.columns if column.encoder]
         at = 0
-        for place, (name, encoder) in zip(places, self.learned):
+        for place, (name, encoder), absent in zip(places, self.learned, absents):
             end = at + encoder.width
             values: table.Values
             if isinstance(encoder, Categories):
                 if array is not None:
                     raise DataError(f"{name} holds names, and an array holds numbers: hand over a frame")
-                values = table.names_of(data.iloc[:, place], self.missing)
+                values = table.names_of(data.iloc[:, place], self.missing, frozenset(encoder.levels))
+                _warn_of_unknown(name, encoder, values)
             elif array is None:
                 told = table.of_series(data.iloc[:, place], name)
                 if told.kind == "category" and isinstance(encoder, Number):
                     raise DataError(f"{name} holds names, and the model learned numbers there")
-                values = told.values
+                values = table.without_missing(told.values, absent) if told.kind == "number" else told.values
             else:
-                values = table.checked(table.numbers(table.flat(array)[:, place], name), name)
+                values = table.without_missing(table.checked(table.numbers(table.flat(array)[:, place], name), name), absent)
             encoder.encode(values, inputs[:, at:end], name)
             at = end
         return inputs
+
+
+def absent_numbers(column: SchemaColumn, tokens: str) -> list[float]:
+    """The numbers that stand for no value in a column: those that texts for none are, as the column's numbers are written."""
+    written, ornament = str(column.about.get("written", "1234.5")), str(column.about.get("ornament", ""))
+    grouped = {"1,234.5": ",", "1.234,5": ".", "1 234.5": BLANKS, "1 234,5": BLANKS}.get(written)
+
+    def number(token: str) -> float | None:
+        text = token.strip(f" {ornament}")
+        if grouped:
+            text = re.sub(rf"(?<=\d)[{re.escape(grouped)}](?=\d{{3}}(?!\d))", "", text)
+        if "," in written[-2:]:
+            text = text.replace(".", "?").replace(",", ".")
+        return number_of(text)
+
+    found = map(number, table.missing_tokens(tokens))
+    return [value for value in found if value is not None and abs(value) <= table.MAGNITUDE_MAX]
+
+
+def _warn_of_unknown(name: str, encoder: Categories, names: Names) -> None:
+    are_unknown = encoder.are_unknown(names)
+    count = int(are_unknown.sum())
+    if count > 0:
+        first = int(are_unknown.argmax())
+        text, have = names.texts[names.codes[first]], "has" if count == 1 else "have"
+        log.warning(
+            "%s: %d of %d rows %s a category that was rare or unknown in training, first %r in row %d (counted from 0)",
+            name, count, len(names), have, text, first,
+        )  # fmt: skip
 
 
 def _width(data: Any) -> int:

@@ -6,8 +6,11 @@ A *frame* is anything with the columns of a pandas DataFrame; pandas itself is n
 from __future__ import annotations
 
 import csv
+import functools
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Union
 
 import numpy as np
@@ -40,11 +43,31 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and hasattr(data, "dtypes") and hasattr(data, "iloc")
 
 
+@functools.lru_cache(maxsize=64)
+def missing_tokens(tokens: str) -> tuple[str, ...]:
+    """The texts that a schema's `missing` names, among them perhaps "default"."""
+    return tuple(token.strip() for token in next(csv.reader([tokens], skipinitialspace=True), []))
+
+
 def is_missing_text(text: str, tokens: str = "default") -> bool:
     """Whether a text, without white space around it, stands for no value where a schema's `missing` says this."""
-    named = [token.strip() for token in next(csv.reader([tokens], skipinitialspace=True), [])]
+    named = missing_tokens(tokens)
     is_usual = "default" in named and (text in MISSING or text.lower() in MISSING_IN_ANY_CASE)
     return text == "" or is_usual or (text != "default" and text in named)
+
+
+def without_missing(values: Any, absent: Sequence[float]) -> np.ndarray:
+    """f64s with NaN in the place of those that stand for no value, in double precision or in single."""
+    if not absent:
+        return np.asarray(values)
+    with np.errstate(over="ignore"):
+        nearest = np.asarray(absent, np.float32).astype(np.float64)
+    return np.where(np.isin(values, [*absent, *nearest]), np.nan, values)
+
+
+def label_of(number: float) -> str:
+    """A number as a label: without an exponent, and without a point where it is whole."""
+    return format(Decimal(repr(float(number) + 0.0)), "f").removesuffix(".0")
 
 
 def numbers(values: Any, what: str) -> np.ndarray:
@@ -125,18 +148,29 @@ def of_series(series: Any, name: str) -> Column:
     return Column(name, "category", names_of(series))
 
 
-def names_of(series: Any, tokens: str = "default") -> Names:
+def names_of(series: Any, tokens: str = "default", levels: Collection[str] = ()) -> Names:
     """The texts of a series, each different value looked at once: `str` of it without white space around it. None, NaN and NA
-    are missing, and so is a text that a schema's `missing` names."""
+    are missing, and so is a text that a schema's `missing` names. A number that is written otherwise is written as one of
+    `levels`, or as what is missing: a single missing value makes floats of a frame's whole numbers."""
     series = series if str(series.dtype) == "category" else series.astype("category")
     codes, values = np.asarray(series.cat.codes, np.int64), list(series.cat.categories)
     places: dict[str, int] = {}
     of_value = []
     for value in values:
-        text = str(value).strip(WHITE_SPACE)
+        text = next((form for form in _forms(value) if form in levels or is_missing_text(form, tokens)), str(value))
+        text = text.strip(WHITE_SPACE)
         of_value.append(MISSING_CODE if is_missing_text(text, tokens) else places.setdefault(text, len(places)))
     # The last one is that of the code -1.
     return Names(np.array(of_value + [MISSING_CODE])[codes], list(places))
+
+
+def _forms(value: Any) -> list[str]:
+    """The texts that a value may be written as, `str` of it first."""
+    text = str(value).strip(WHITE_SPACE)
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not is_number or not -(2**53) <= value <= 2**53:
+        return [text]
+    return [text, label_of(value), str(float(value))]
 
 
 def joined(one: Column, other: Column) -> Column:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from math import copysign, isfinite
 from typing import Any, Union
 
 import numpy as np
 
 from .errors import DataError
-from .table import MAGNITUDE_MAX, WHITE_SPACE, is_missing_text
+from .table import MAGNITUDE_MAX, WHITE_SPACE, is_missing_text, label_of
 
 CLASSES_MAX = 65_535
 # Different whole numbers that are classes, at most, where nothing else is said.
@@ -37,11 +36,6 @@ class Numbers:
 
 
 Targets = Union[Classes, Numbers]
-
-
-def label_of(number: float) -> str:
-    """A number as a label: without an exponent, and without a point where it is whole."""
-    return format(Decimal(repr(float(number) + 0.0)), "f").removesuffix(".0")
 
 
 def number_of(text: str) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from gradwire import columns, dataset, randomness, recipe, table, targets
 from gradwire.columns import Categories, Names, Number
 from gradwire.errors import DataError
-from gradwire.schema import Schema
+from gradwire.schema import Schema, SchemaColumn, absent_numbers
 
 from . import book
 
@@ -327,3 +327,60 @@ class Frames(unittest.TestCase):
         with self.assertRaisesRegex(DataError, "names"):
             schema.inputs(frame.assign(a="x"))
         self.assertEqual(Schema.from_json(schema.to_json()).inputs(frame).tolist(), inputs.tolist())
+
+    def test_whole_numbers_that_are_categories_are_known_beside_a_missing_one_and_however_they_are_written(self):
+        texts = ["1", "2", "10"] * 10
+        schema = prepare(pandas.DataFrame({"n": np.arange(30.0), "c": texts}), np.arange(30) % 2).schema
+        wanted = schema.inputs(pandas.DataFrame({"n": np.zeros(4), "c": ["2", "10", None, "1"]})).tolist()
+        # A missing value makes floats of whole numbers.
+        for column in ([2, 10, None, 1], pandas.array([2, 10, None, 1], "Int64"), np.array([2, 10, np.nan, 1], np.float32)):
+            frame = pandas.DataFrame({"n": np.zeros(4), "c": column})
+            frame["c"] = frame["c"].astype("category")
+            with self.assertNoLogs("gradwire", "WARNING"):
+                self.assertEqual(schema.inputs(frame).tolist(), wanted)
+        # What trained as floats are written is known as whole numbers, too.
+        floats = pandas.DataFrame({"n": np.arange(30.0), "c": pandas.Series([1.0, 2.0, None] * 10).astype("category")})
+        schema = prepare(floats, np.arange(30) % 2).schema
+        self.assertIn("c=1.0", schema.names())
+        whole = floats.assign(c=pandas.Series([1, 2, None] * 10, dtype="Int64").astype("category"))
+        self.assertEqual(schema.inputs(whole).tolist(), schema.inputs(floats).tolist())
+
+    def test_categories_that_the_model_does_not_know_are_counted(self):
+        frame = pandas.DataFrame({"n": np.arange(20.0), "c": ["x", "y"] * 10})
+        schema = prepare(frame, np.arange(20) % 2).schema
+        with self.assertLogs("gradwire", "WARNING") as said:
+            schema.inputs(frame.assign(c=["x", "new", None, "newer"] * 5).head(7))
+        words = "c: 3 of 7 rows have a category that was rare or unknown in training, first 'new' in row 1 (counted from 0)"
+        self.assertEqual([record.getMessage() for record in said.records], [words])
+        with self.assertNoLogs("gradwire", "WARNING"):
+            schema.inputs(frame)
+
+    def test_numbers_that_stand_for_no_value_do_so_in_frames_and_arrays(self):
+        rows = np.array([[1.5, 2.0], [-999.0, 7.0], [3.0, -0.1], [np.nan, -999.0], [1.25, 0.5]])
+        learned = prepare(np.where(np.isin(rows, [-999, -0.1]), np.nan, rows)[[0, 1, 2, 3, 4] * 4], np.arange(20) % 2).schema
+        told = {**learned.to_json(), "missing": 'default,-999,"-0,1",-0.1,1e200,x'}
+        told["columns"][1]["written"] = "1234,5"
+        schema = Schema.from_json(told)
+        wanted = rows.copy()
+        wanted[[1, 2, 3], [0, 1, 1]] = np.nan
+        wanted = learned.inputs(wanted).tolist()
+        self.assertEqual(schema.inputs(rows).tolist(), wanted)
+        # In single precision -0.1 is another number.
+        self.assertEqual(schema.inputs(rows.astype(np.float32)).tolist(), wanted)
+        names = ["column 1", "column 2"]
+        self.assertEqual(schema.inputs(pandas.DataFrame(rows, columns=names)).tolist(), wanted)
+        integers = pandas.DataFrame({"column 1": [-999, 3], "column 2": pandas.array([-999, None], "Int64")})
+        missing = pandas.DataFrame({"column 1": [np.nan, 3.0], "column 2": [np.nan, np.nan]})
+        self.assertEqual(schema.inputs(integers).tolist(), learned.inputs(missing).tolist())
+        # A model without such a token takes the number.
+        self.assertNotEqual(learned.inputs(rows).tolist(), wanted)
+
+    def test_a_number_for_no_value_is_read_as_the_column_writes_numbers(self):
+        for tokens, about, wanted in [
+            ("-999,.5, 7 ", {}, [-999.0, 0.5, 7.0]),
+            ('default,"-9,999.5","9,99",nan', {"written": "1,234.5"}, [-9999.5]),
+            ('"-9.999,5",9.99', {"written": "1.234,5"}, [-9999.5]),
+            ("9 999,9'999,99 99", {"written": "1 234.5"}, [9999.0, 9999.0]),
+            ("$-1,-2 $,-3", {"ornament": "$"}, [-1.0, -2.0, -3.0]),
+        ]:
+            self.assertEqual(absent_numbers(SchemaColumn("x", "number", None, about), tokens), wanted, tokens)
