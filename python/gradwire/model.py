@@ -3,11 +3,12 @@ does not know how the model came about."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import secrets
 import struct
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,15 @@ from .errors import DataError, ModelFileError, ProtocolError
 from .notes import Words, target_of
 from .schema import Scale, Schema
 from .specification import fingerprint
-from .targets import label_of, number_of
+from .table import label_of
+from .targets import number_of
 from .wire import Round
 
 FORMAT = "gradwire model 1"
 ACTIVATIONS = ("relu", "identity", "masked_identity", "tanh")
 HEADER_BYTES_MAX, PARAMETERS_MAX = 100_000_000, 134_217_728
+# Links that are followed from one to the next.
+LINKS_MAX = 40
 # Rows whose outputs are computed at a time.
 ROWS_AT_A_TIME = 1 << 14
 
@@ -146,24 +150,29 @@ class Model:
         return [pair for pairs in named for pair in pairs]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model file, whole or not at all: it takes the place of what is there once all of it is on the disk.
+        """Writes the model file, whole or not at all: it takes the place of what is there, and where that is a link of what it
+        leads to, once all of it is on the disk.
 
         Raises ModelFileError."""
-        path = os.path.abspath(os.fspath(path))
-        part = None
+        path = _name_of(os.path.abspath(os.fspath(path)))
+        # A name of eight random bytes is nobody's.
+        part = os.path.join(os.path.dirname(path), f".gradwire-{secrets.token_hex(8)}.part")
+        is_begun = False
         try:
-            handle, part = tempfile.mkstemp(prefix=".gradwire-", suffix=".part", dir=os.path.dirname(path))
+            # As any other file, by the process's umask.
+            handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+            is_begun = True
             with os.fdopen(handle, "wb") as file:
                 file.write(self.to_bytes())
                 file.flush()
                 os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(part, 0o666 & ~mask)
             os.replace(part, path)
-        except OSError as error:
-            if part is not None and os.path.exists(part):
-                os.unlink(part)
+        except BaseException as error:
+            if is_begun:
+                with contextlib.suppress(OSError):
+                    os.unlink(part)
+            if not isinstance(error, OSError):
+                raise
             raise ModelFileError(f"{path} cannot be written: {error.strerror}; check the directory") from error
 
     @staticmethod
@@ -192,6 +201,21 @@ class Model:
             raise ModelFileError(f"this is no model, or it is damaged ({error}); name a file that gradwire has saved") from None
         except ProtocolError as error:
             raise ModelFileError(f"the model is damaged: {error}") from None
+
+
+def _name_of(path: str) -> str:
+    """The name of the file at an absolute path, links followed. Raises ModelFileError where something else is there, or what a
+    program has open, as with /dev/stdout: a file in its place would take the place of the name alone."""
+    asked = path
+    for _ in range(LINKS_MAX):
+        directory = os.path.realpath(os.path.dirname(path))
+        is_open = directory == "/dev/fd" or (directory.startswith("/proc/") and directory.endswith("/fd"))
+        if is_open or (os.path.exists(path) and not os.path.isfile(path)):
+            raise ModelFileError(f"{asked} is no regular file; name another path for the model")
+        if not os.path.islink(path):
+            break
+        path = os.path.join(directory, os.readlink(path))
+    return path
 
 
 def _from_bytes(data: bytes) -> Model:

@@ -1,10 +1,12 @@
 """Model files: the same bytes back, and whatever is damaged is refused."""
 
 import json
+import os
 import struct
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -42,6 +44,48 @@ class Files(unittest.TestCase):
                 X = np.random.default_rng(2).normal(size=(5, 2))
                 self.assertEqual(loaded.predict(X).tolist(), saved.predict(X).tolist())
             self.assertEqual([other.name for other in Path(directory).iterdir()], ["m.safetensors"])
+
+    def test_a_saved_model_has_the_permissions_of_any_other_file_and_the_umask_stays(self):
+        with tempfile.TemporaryDirectory() as directory:
+            before = os.umask(0o027)
+            try:
+                path, other = Path(directory) / "m", Path(directory) / "other"
+                other.touch()
+                # Another thread's file would have the mask that is set meanwhile.
+                with mock.patch("os.umask", side_effect=AssertionError):
+                    model().save(path)
+                self.assertEqual(path.stat().st_mode, other.stat().st_mode)
+            finally:
+                os.umask(before)
+
+    def test_a_link_stays_and_what_no_file_may_take_the_place_of_is_refused(self):
+        with tempfile.TemporaryDirectory() as directory:
+            link, between, file = (Path(directory) / name for name in ("link", "between", "file"))
+            link.symlink_to("between")
+            between.symlink_to(file)
+            for _ in range(2):
+                model().save(link)
+                self.assertEqual((link.is_symlink(), between.is_symlink(), file.is_symlink()), (True, True, False))
+                self.assertEqual(Model.load(file).to_bytes(), model().to_bytes())
+            # By a link to the device: were it not refused, only the link would be lost.
+            device, pipe = (Path(directory) / name for name in ("device", "pipe"))
+            device.symlink_to("/dev/null")
+            os.mkfifo(pipe)
+            with open(file, "r+b") as open_file:
+                for name in (f"/dev/fd/{open_file.fileno()}", device, pipe, directory):
+                    with self.assertRaisesRegex(ModelFileError, "no regular file"):
+                        model().save(name)
+            self.assertEqual(sorted(os.listdir(directory)), ["between", "device", "file", "link", "pipe"])
+
+    def test_a_model_that_cannot_be_written_leaves_what_was_there_and_nothing_else(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "m"
+            path.write_text("an older model")
+            with mock.patch("os.replace", side_effect=OSError(28, "no room")), self.assertRaisesRegex(ModelFileError, "no room"):
+                model().save(path)
+            with mock.patch("os.fsync", side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+                model().save(path)
+            self.assertEqual((os.listdir(directory), path.read_text()), (["m"], "an older model"))
 
     def test_whatever_is_cut_or_changed_is_refused(self):
         data = model().to_bytes()
