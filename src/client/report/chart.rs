@@ -113,6 +113,10 @@ impl Chart<'_> {
         if let Some(most) = self.most.filter(|most| y.high > *most && high <= *most) {
             y.high = most;
         }
+        // Where all values are the greatest that there can be, a step below them is shown.
+        if y.high <= y.low {
+            y.low = y.high - y.step;
+        }
         let (title, description) = (format!("{}-title", self.id), format!("{}-description", self.id));
         let view = format!("0 0 {WIDTH} {HEIGHT}");
         let named = format!("{title} {description}");
@@ -260,19 +264,33 @@ mod tests {
         }
     }
 
+    fn draw(points: Vec<(f64, Option<f64>)>, to: u32, most: Option<f64>) -> String {
+        let curves = [Curve { name: "loss", points, marked: None }];
+        let mut html = Html::new();
+        let drawn = Drawn::Curves(&curves);
+        Chart { id: "x", title: "", description: "", from: 1, to, most, drawn, mark: None }.draw(&mut html);
+        html.into_string()
+    }
+
+    #[test]
+    fn a_curve_that_is_always_at_the_top_is_drawn_there() {
+        for level in [100.0, 0.0] {
+            let points = vec![(1.0, Some(level)), (2.0, Some(level))];
+            let drawn = draw(points, 2, Some(level));
+            assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+            // Beside the line of the grid that is there.
+            let top = format!("d=\"M{LEFT:.1} {TOP:.1}L{RIGHT:.1} {TOP:.1}\"");
+            assert_eq!(drawn.matches(&top).count(), 2, "{drawn}");
+        }
+        assert!(draw(vec![(1.0, Some(100.0))], 1, Some(100.0)).contains(">80</text>"));
+    }
+
     #[test]
     fn a_gap_in_a_curve_stays_one_and_a_lonely_point_is_seen() {
-        let draw = |points: Vec<(f64, Option<f64>)>, to| {
-            let curves = [Curve { name: "loss", points, marked: None }];
-            let mut html = Html::new();
-            let drawn = Drawn::Curves(&curves);
-            Chart { id: "x", title: "", description: "", from: 1, to, most: None, drawn, mark: None }.draw(&mut html);
-            html.into_string()
-        };
-        let gap = draw(vec![(1.0, Some(1.0)), (2.0, None), (3.0, Some(2.0)), (4.0, Some(1.0))], 4);
+        let gap = draw(vec![(1.0, Some(1.0)), (2.0, None), (3.0, Some(2.0)), (4.0, Some(1.0))], 4, None);
         let path = gap.split("class=\"a\" d=\"").nth(2).unwrap().split('"').next().unwrap();
         assert_eq!((path.matches('M').count(), path.matches('L').count()), (2, 1), "{path}");
-        assert!(draw(vec![(1.0, Some(1.0))], 1).contains("<circle"));
-        assert_eq!(draw(vec![(1.0, None)], 1), "");
+        assert!(draw(vec![(1.0, Some(1.0))], 1, None).contains("<circle"));
+        assert_eq!(draw(vec![(1.0, None)], 1, None), "");
     }
 }
