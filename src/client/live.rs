@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::score::Headline;
 use crate::cli::{self, Paint};
-use crate::wire::text::shown;
+use crate::wire::text::{counted, shown};
 
 /// Columns of the curve and of the bar, at most.
 const CURVE_COLUMNS_MAX: usize = 60;
@@ -199,7 +199,7 @@ impl Live {
     /// How far the job is, and for how long it will go on if rounds take as long as those that were told.
     fn bar(&self, columns: usize, since_last: Duration) -> String {
         let done = f64::from(self.last) / f64::from(self.rounds.max(1));
-        let mut text = format!("{} of {} rounds", self.last, self.rounds);
+        let mut text = format!("{} of {}", self.last, counted(self.rounds.into(), "round"));
         if self.seen > 0 && self.last < self.rounds {
             let round_s = self.seen_for.as_secs_f64() / f64::from(self.seen);
             let left_s = round_s * f64::from(self.rounds - self.last) - since_last.as_secs_f64().min(round_s);
@@ -277,6 +277,7 @@ mod tests {
                 "[██████░░░░░░░░░░░░░░░░░░] 5 of 20 rounds, 30 s left"
             ]
         );
+        assert!(self::live(true, 1).bar(80, Duration::ZERO).ends_with(" 0 of 1 round"));
         live.has_blocks = false;
         live.patience = Some(3);
         assert_eq!(live.text(80, Duration::ZERO)[0], "accuracy _~#*#");

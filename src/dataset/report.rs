@@ -187,10 +187,15 @@ impl Report {
         }
         for line in &self.columns {
             if !line.doubtful.is_empty() {
-                let tokens: Vec<String> =
-                    line.doubtful.iter().map(|(token, count)| format!("{} ({count} rows)", Quoted(token))).collect();
+                let rows = |count: u64| if count == 1 { "row" } else { "rows" };
+                let token = |(token, count): &(String, u64)| format!("{} ({count} {})", Quoted(token), rows(*count));
+                let tokens: Vec<String> = line.doubtful.iter().map(token).collect();
+                let [count, them] = match &line.doubtful[..] {
+                    [(_, 1)] => ["counts", "it for a value"],
+                    _ => ["count", "them for values"],
+                };
                 notes.push(format!(
-                    "{}: {} count as missing; --missing \"\" takes them for values",
+                    "{}: {} {count} as missing; --missing \"\" takes {them}",
                     line.title(),
                     tokens.join(", ")
                 ));

@@ -135,7 +135,8 @@ fn lanes(html: &mut Html, timeline: &Timeline) {
 fn nodes(html: &mut Html, done: &Summary, unit: &str, timeline: Option<&Timeline>) {
     let all = done.merged.max(1) as f64;
     let share = |tasks: u64| format!("{:.1} %", 100.0 * tasks as f64 / all);
-    let caption = format!("{} {unit} merged, {} skipped", done.merged, done.skipped);
+    let merged = counted(done.merged, unit.trim_end_matches('s'));
+    let caption = format!("{merged} merged, {} skipped", done.skipped);
     match timeline {
         Some(timeline) => {
             let row = |lane: &Lane| {

@@ -203,7 +203,7 @@ fn judged(judged: &JudgedRows) -> Html {
                 table(&mut html, caption, ["Figure", "#Model", "#Baseline"], all);
             }
             if targets.len() > TARGETS_MAX {
-                soft(&mut html, &format!("And {} more targets.", targets.len() - TARGETS_MAX));
+                soft(&mut html, &format!("And {}.", counted((targets.len() - TARGETS_MAX) as u64, "more target")));
             }
         }
     }
@@ -325,7 +325,7 @@ fn classes(html: &mut Html, figures: &ClassFigures, names: &[String]) {
     let rows = names.iter().zip(&figures.by_class).take(CLASSES_MAX).map(row);
     table(html, "Each by itself, against all others", ["Class", "#Precision", "#Recall", "#F1", "#AUC", "#Rows"], rows);
     if names.len() > CLASSES_MAX {
-        soft(html, &format!("And {} more classes.", names.len() - CLASSES_MAX));
+        soft(html, &format!("And {}.", counted((names.len() - CLASSES_MAX) as u64, "more class")));
     }
 }
 

@@ -316,6 +316,28 @@ fn what_columns_are_worth_is_a_table_of_as_many_as_have_room() {
 }
 
 #[test]
+fn a_count_of_one_has_its_noun_in_the_singular() {
+    let one_more = page("oak", 3, 2, 201);
+    assert!(one_more.contains("And 1 more class."), "{one_more}");
+    assert!(one_more.contains("120 tasks merged, 1 skipped"), "{one_more}");
+    assert!(page("oak", 3, 2, 203).contains("And 3 more classes."));
+    let work = work("oak", Target::Classes(vec!["oak".to_owned(); 2]));
+    let done = Summary { merged: 1, ..done(Vec::new()) };
+    let page = sections::write(&Content::of_job(DoneJob {
+        work: &work,
+        done: &done,
+        history: History::of(&work),
+        timeline: None,
+        judged: Err("too long".to_owned()),
+        importance: Err("too long".to_owned()),
+        was_heard: true,
+        command: Ok("client".to_owned()),
+        access: None,
+    }));
+    assert!(page.contains("1 task merged, 1 skipped") || page.contains("1 block merged, 1 skipped"), "{page}");
+}
+
+#[test]
 fn what_a_fleet_went_through_is_told() {
     let page = page("oak", 12, 2, 3);
     for told in [
