@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 pub(crate) mod tests;
 
+/// Links that are followed from one to the next, at most.
+const LINKS_MAX: usize = 40;
+
 /// What could not be done with a file.
 #[derive(Debug)]
 pub(crate) struct DiskError {
@@ -234,6 +237,21 @@ pub(crate) fn free_bytes(directory: &Path) -> Result<u64, DiskError> {
     // Their types differ from system to system.
     #[allow(clippy::unnecessary_cast)]
     Ok((told.f_bavail as u64).saturating_mul(told.f_frsize as u64))
+}
+
+/// The name of the file at a path: the path, or where that is a link the name of what it leads to, there or not. None where this
+/// is what a program has open, as with `/dev/stdout`: a file in its place would take the place of the name alone.
+pub(crate) fn name_of(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(directory) = fs::canonicalize(directory_of(&path)) else { break };
+        if directory == Path::new("/dev/fd") || (directory.starts_with("/proc") && directory.ends_with("fd")) {
+            return None;
+        }
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = directory.join(target);
+    }
+    Some(path)
 }
 
 /// The directory that a file is in.

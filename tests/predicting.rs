@@ -304,7 +304,10 @@ fn a_reader_that_goes_away_is_no_success_and_no_panic() {
     let output = child.wait_with_output().unwrap();
     assert!(!writer.join().unwrap(), "all rows were read, and nobody read what came of them");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
-    assert!(text(&output.stderr).contains("whoever read the predictions has gone"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("whoever read the predictions has gone before all was written"),
+        "{output:?}"
+    );
 }
 
 /// The blocks of commands in the document: each command, and what follows it.

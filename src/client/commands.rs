@@ -16,7 +16,7 @@ use super::retry::RetryPolicy;
 use super::standing::{jobs, listed, steps_done};
 use super::watching::{Watching, Way, fetch_model, fetch_weights, unknown_job};
 use super::work::{Reached, Work};
-use super::{doctor, listing, plan, report, verify};
+use super::{doctor, listing, report, sink, verify};
 use crate::cli::{Exit, Failure};
 use crate::job::{JobId, JobState, JobStatus, RoundSummary, Summary};
 use crate::model::Kernel;
@@ -95,7 +95,7 @@ impl Session<'_> {
 
     fn attach(&self, name: &JobName, out: Option<&Path>, shown: Shown) -> Result<Exit, Failure> {
         if let Some(out) = out {
-            plan::check_output(out)?;
+            sink::check_output(out)?;
         }
         let (conversation, work) = self.ask(|conversation| {
             let id = self.find(conversation, name)?.job;
@@ -135,7 +135,7 @@ impl Session<'_> {
     }
 
     fn model(&self, name: &JobName, out: &Path) -> Result<Exit, Failure> {
-        plan::check_output(out)?;
+        sink::check_output(out)?;
         let (_, (job, work, reached, parameters)) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
             if job.state != JobState::Done && job.weights.is_none() {
@@ -170,7 +170,7 @@ impl Session<'_> {
     fn report(&self, name: &JobName, out: Option<&Path>) -> Result<Exit, Failure> {
         super::proof::prove(Kernel::best())?;
         if let Some(out) = out {
-            plan::check_output(out)?;
+            sink::check_output(out)?;
         }
         let (_, page) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;

@@ -124,7 +124,7 @@ fn run(
     // The places of the model and the report are tried before anything is trained for them.
     let report_out = options.report.as_ref().map(|report| &report.out);
     for out in options.out.iter().chain(report_out) {
-        plan::check_output(out)?;
+        sink::check_output(out)?;
         sink::check_apart(out, options.files_read())?;
     }
     if let Some((model, page)) = options.out.as_ref().zip(report_out) {

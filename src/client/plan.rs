@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::encoded::{self, keep, rows_object};
@@ -16,7 +15,6 @@ use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
 use crate::dataset::{Dataset, DatasetError, Fault, Preparation, Report, Scaling, ShardCount, Sharding, Target, Task};
-use crate::disk;
 use crate::job::{JobId, Operation, Specification};
 use crate::model::file::ModelFile;
 use crate::model::scaling::TargetScale;
@@ -483,25 +481,5 @@ fn check_start(model: &ModelFile, network: &Network, target: &Target) -> Result<
         (Target::Values(_), Target::Classes(_)) => {
             Err("the model to start from fits numbers, and this job is to tell classes apart".to_owned())
         }
-    }
-}
-
-/// Refuses the path of a model or a report that cannot be written, before anything is trained for it.
-pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
-    let fail = |why: String| Err(Failure::new(Exit::Usage, why));
-    if out.is_dir() {
-        return fail(format!("{} is a directory: name a file in it", out.display()));
-    }
-    if out.file_name().is_none() || (out.exists() && !out.is_file()) {
-        return fail(format!("{} is no file that may be replaced: name another", out.display()));
-    }
-    let directory = disk::directory_of(out);
-    if !directory.is_dir() {
-        return fail(format!("{} is no directory: make it, or save elsewhere", directory.display()));
-    }
-    // It will be written beside its place and moved there; whether that goes is only known by trying.
-    match tempfile::Builder::new().prefix(".gradwire-").suffix(".part").tempfile_in(directory) {
-        Ok(_) => Ok(()),
-        Err(error) => fail(format!("nothing can be written to {}: {error}; save elsewhere", directory.display())),
     }
 }

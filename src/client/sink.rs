@@ -14,13 +14,13 @@ use crate::disk;
 /// Where something goes.
 pub(super) struct Sink {
     place: Place,
-    /// What it is, in the plural: `predictions`.
+    /// What it is: `predictions`.
     what: &'static str,
 }
 
 enum Place {
     Stdout,
-    /// What is no regular file.
+    /// What no file takes the place of: a pipe, a terminal, whatever a program has open.
     Device(File, PathBuf),
     /// A file beside its place, which it takes once it is whole.
     Part(NamedTempFile, PathBuf),
@@ -31,17 +31,19 @@ impl Sink {
     pub(super) fn open(out: Option<&Path>, what: &'static str) -> Result<Sink, Failure> {
         let Some(path) = out else { return Ok(Sink { place: Place::Stdout, what }) };
         let fail = |error: io::Error| unwritable(path, what, &error);
-        let place = match fs::metadata(path) {
-            Ok(there) if there.is_dir() => return Err(fail(ErrorKind::IsADirectory.into())),
-            Ok(there) if !there.is_file() => {
-                Place::Device(OpenOptions::new().write(true).open(path).map_err(fail)?, path.to_owned())
-            }
-            _ => {
+        let there = fs::metadata(path);
+        if there.as_ref().is_ok_and(Metadata::is_dir) {
+            return Err(fail(ErrorKind::IsADirectory.into()));
+        }
+        let place = match disk::name_of(path).filter(|_| there.map_or(true, |there| there.is_file())) {
+            // Behind what others have written there.
+            None => Place::Device(OpenOptions::new().append(true).open(path).map_err(fail)?, path.to_owned()),
+            Some(name) => {
                 let mut options = tempfile::Builder::new();
                 // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
                 options.prefix(".gradwire-").suffix(".part").permissions(Permissions::from_mode(0o666));
-                let part = options.tempfile_in(disk::directory_of(path)).map_err(fail)?;
-                Place::Part(part, path.to_owned())
+                let part = options.tempfile_in(disk::directory_of(&name)).map_err(fail)?;
+                Place::Part(part, name)
             }
         };
         Ok(Sink { place, what })
@@ -59,7 +61,7 @@ impl Sink {
         };
         written.map_err(|error| match error.kind() {
             ErrorKind::BrokenPipe => {
-                let text = format!("whoever read the {what} has gone, and not all of them were written");
+                let text = format!("whoever read the {what} has gone before all was written");
                 Failure::new(Exit::Output, text)
             }
             _ => unwritable(path, what, &error),
@@ -73,6 +75,27 @@ impl Sink {
         part.as_file().sync_all().map_err(|error| fail(&error))?;
         part.persist(&path).map_err(|error| fail(&error.error))?;
         disk::sync_directory(&disk::System, disk::directory_of(&path)).map_err(|error| fail(&error))
+    }
+}
+
+/// Refuses the path of a model or a report that cannot be written, before anything is trained for it.
+pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
+    let fail = |why: String| Err(Failure::new(Exit::Usage, why));
+    if out.is_dir() {
+        return fail(format!("{} is a directory: name a file in it", out.display()));
+    }
+    let is_replaceable = |name: &PathBuf| name.file_name().is_some() && (!name.exists() || name.is_file());
+    let Some(name) = disk::name_of(out).filter(is_replaceable) else {
+        return fail(format!("{} is no file that may be replaced: name another", out.display()));
+    };
+    let directory = disk::directory_of(&name);
+    if !directory.is_dir() {
+        return fail(format!("{} is no directory: make it, or save elsewhere", directory.display()));
+    }
+    // It will be written beside its place and moved there; whether that goes is only known by trying.
+    match tempfile::Builder::new().prefix(".gradwire-").suffix(".part").tempfile_in(directory) {
+        Ok(_) => Ok(()),
+        Err(error) => fail(format!("nothing can be written to {}: {error}; save elsewhere", directory.display())),
     }
 }
 
@@ -107,7 +130,52 @@ fn unwritable(path: &Path, what: &str, error: &dyn std::fmt::Display) -> Failure
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    fn written(path: &Path, text: &str) {
+        let mut sink = Sink::open(Some(path), "words").unwrap();
+        sink.write(text.as_bytes()).unwrap();
+        sink.finish().unwrap();
+    }
+
+    #[test]
+    fn what_goes_to_a_link_goes_to_what_it_leads_to_and_the_link_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let [near, far] = ["near", "far"].map(|name| directory.path().join(name));
+        for directory in [&near, &far] {
+            fs::create_dir(directory).unwrap();
+        }
+        let (first, second) = (near.join("first"), far.join("second"));
+        symlink("../far/second", &first).unwrap();
+        symlink("third", &second).unwrap();
+        for text in ["what is not there yet", "what is"] {
+            check_output(&first).unwrap();
+            written(&first, text);
+            assert_eq!(fs::read_to_string(far.join("third")).unwrap(), text);
+        }
+        assert!(first.is_symlink() && second.is_symlink());
+        assert_eq!((fs::read_dir(near).unwrap().count(), fs::read_dir(far).unwrap().count()), (1, 2));
+    }
+
+    #[test]
+    fn what_a_program_has_open_is_written_to_and_no_file_takes_the_place_of_its_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "before, ").unwrap();
+        let name = PathBuf::from(format!("/dev/fd/{}", file.as_file().as_raw_fd()));
+        written(&name, "after");
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "before, after");
+        assert!(check_output(&name).unwrap_err().text.contains("is no file that may be replaced"));
+        // As /dev/stdout is one.
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("out");
+        symlink(&name, &link).unwrap();
+        written(&link, ", and once more");
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "before, after, and once more");
+    }
 
     #[test]
     fn what_a_command_reads_is_not_what_it_writes_over() {

@@ -433,10 +433,10 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, ModelFault> {
 
 /// Puts a file of these bytes at `path`, in one step.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelFault> {
-    // A rename would also replace a device such as /dev/null.
-    if path.file_name().is_none() || fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(ModelFault::NotAFile);
-    }
+    // A rename would also replace a link, a device such as /dev/null, and the name of what is open.
+    let is_replaceable =
+        |path: &PathBuf| path.file_name().is_some() && fs::metadata(path).map_or(true, |there| there.is_file());
+    let path = &disk::name_of(path).filter(is_replaceable).ok_or(ModelFault::NotAFile)?;
     let unwritable = |cause: &dyn fmt::Display| ModelFault::Unwritable { cause: cause.to_string() };
     let mut options = tempfile::Builder::new();
     options.prefix(".gradwire-").suffix(".part");

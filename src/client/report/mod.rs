@@ -31,7 +31,6 @@ use super::conversation::{Conversation, Object};
 use super::evaluate::EvaluateOptions;
 use super::genuine::fingerprint;
 use super::options::{Access, Command, ReportOptions};
-use super::plan::check_output;
 use super::score::Judged;
 use super::sink::{self, Sink};
 use super::work::Work;
@@ -157,7 +156,7 @@ pub fn report(model: &Path, data: Option<(&Path, &EvaluateOptions)>, out: Option
         Some((data, options)) => {
             super::proof::prove(Kernel::best())?;
             if let Some(out) = out {
-                check_output(out)?;
+                sink::check_output(out)?;
             }
             let applied = Applied::read(model)?;
             let (judged, importance) = judged::of_file(&applied, data, options)?;

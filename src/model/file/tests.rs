@@ -322,6 +322,22 @@ fn only_a_regular_file_is_replaced_or_read() {
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
     assert_eq!(fault(&link), ModelFault::NotAFile);
     assert_eq!(ModelFile::read(&link).unwrap_err().fault, ModelFault::NotAFile);
+    // What is open has a name in /dev, which a rename would replace.
+    let open = tempfile::NamedTempFile::new().unwrap();
+    let name = PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(open.as_file())));
+    assert_eq!(fault(&name), ModelFault::NotAFile);
+}
+
+#[test]
+fn a_model_goes_to_where_a_link_leads_and_the_link_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let [link, model] = ["link", "model"].map(|name| directory.path().join(name));
+    std::os::unix::fs::symlink("model", &link).unwrap();
+    for _ in 0..2 {
+        small().write(&link).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(ModelFile::read(&model), Ok(small()));
+    }
 }
 
 #[test]
