@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::applied::{Applied, OnBadRow, refused};
 use super::options::Output;
-use super::predictions::{Lines, Told};
+use super::predictions::{Form, Lines, Told};
 use super::render::say;
 use super::sink::{self, Sink};
 use crate::cli::{Exit, Failure};
@@ -41,9 +41,9 @@ pub fn predict(model: &Path, data: &Path, options: &PredictOptions, output: Outp
     }
     let rows = RawRows::open(data, &applied.schema, &options.reading).map_err(|error| refused(&error, output))?;
     rows.notes().iter().for_each(|note| say(note));
-    let is_json = output == Output::Json;
-    let lines = Lines::new(&applied.model.target, is_json, options.with_probabilities, rows.kept_names().collect());
     let mut sink = Sink::open(options.out.as_deref(), "predictions")?;
+    let form = Form { is_json: output == Output::Json, is_for_terminal: sink.is_terminal() };
+    let lines = Lines::new(&applied.model.target, form, options.with_probabilities, rows.kept_names().collect());
     sink.write(&lines.head())?;
     let mut stream = Stream { applied: &applied, rows, lines, options, batch: Batch::default(), left: Left::default() };
     let told = stream.run(&mut |bytes| sink.write(bytes))?;

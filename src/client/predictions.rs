@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::dataset::{Place, RawRows};
 use crate::model::scaling::{Target, TargetScale};
+use crate::wire::text::{misleads, shown};
 
 /// Below this, a probability is written with an exponent.
 const PLAIN_LEAST: f32 = 1e-5;
@@ -20,10 +21,43 @@ pub(super) enum Told<'a> {
     Nothing(&'a str),
 }
 
+/// How texts are written.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) is_json: bool,
+    /// Whether a terminal shows them, whose cursor no text is to move.
+    pub(super) is_for_terminal: bool,
+}
+
+impl Form {
+    /// A field of a CSV file, or a string of JSON.
+    fn put(self, text: &[u8], bytes: &mut Vec<u8>) {
+        match self {
+            Form { is_json: false, is_for_terminal: false } => field(text, bytes),
+            Form { is_json: false, is_for_terminal: true } => {
+                field(shown(&String::from_utf8_lossy(text)).to_string().as_bytes(), bytes)
+            }
+            Form { is_json: true, is_for_terminal } => {
+                let json = Value::from(String::from_utf8_lossy(text)).to_string();
+                if !is_for_terminal {
+                    return bytes.extend_from_slice(json.as_bytes());
+                }
+                for c in json.chars() {
+                    match misleads(c) {
+                        // All of these have four digits.
+                        true => put(bytes, format_args!("\\u{:04x}", u32::from(c))),
+                        false => put(bytes, format_args!("{c}")),
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The lines of predictions.
 pub(super) struct Lines<'a> {
     target: &'a Target,
-    is_json: bool,
+    form: Form,
     with_probabilities: bool,
     /// The names of the columns that are passed on.
     kept: Vec<String>,
@@ -32,26 +66,22 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(target: &'a Target, is_json: bool, with_probabilities: bool, kept: Vec<String>) -> Lines<'a> {
+    pub(super) fn new(target: &'a Target, form: Form, with_probabilities: bool, kept: Vec<String>) -> Lines<'a> {
         let names = match target {
             Target::Classes(names) => &names[..],
             Target::Values(_) => &[],
         };
         let written = |name: &String| {
             let mut bytes = Vec::new();
-            if is_json {
-                in_json(name, &mut bytes)
-            } else {
-                field(name.as_bytes(), &mut bytes)
-            }
+            form.put(name.as_bytes(), &mut bytes);
             bytes
         };
-        Lines { target, is_json, with_probabilities, kept, classes: names.iter().map(written).collect() }
+        Lines { target, form, with_probabilities, kept, classes: names.iter().map(written).collect() }
     }
 
     /// The line of names, which JSON has none of.
     pub(super) fn head(&self) -> Vec<u8> {
-        if self.is_json {
+        if self.form.is_json {
             return Vec::new();
         }
         let mut names = self.kept.clone();
@@ -70,7 +100,7 @@ impl<'a> Lines<'a> {
             if index > 0 {
                 bytes.push(b',');
             }
-            field(name.as_bytes(), &mut bytes);
+            self.form.put(name.as_bytes(), &mut bytes);
         }
         bytes.push(b'\n');
         bytes
@@ -78,9 +108,9 @@ impl<'a> Lines<'a> {
 
     /// What stands before a row's prediction, while the row is in hand.
     pub(super) fn begin(&self, rows: &RawRows<'_>, place: Place, bytes: &mut Vec<u8>) {
-        if !self.is_json {
+        if !self.form.is_json {
             for kept in rows.kept() {
-                field(&kept, bytes);
+                self.form.put(&kept, bytes);
                 bytes.push(b',');
             }
             return;
@@ -94,9 +124,9 @@ impl<'a> Lines<'a> {
             bytes.extend_from_slice(b"\"kept\":{");
             for (index, (name, kept)) in self.kept.iter().zip(rows.kept()).enumerate() {
                 bytes.extend_from_slice(if index > 0 { b"," } else { b"" });
-                in_json(name, bytes);
+                self.form.put(name.as_bytes(), bytes);
                 bytes.push(b':');
-                in_json(&String::from_utf8_lossy(&kept), bytes);
+                self.form.put(&kept, bytes);
             }
             bytes.extend_from_slice(b"},");
         }
@@ -104,7 +134,7 @@ impl<'a> Lines<'a> {
 
     /// The rest of a row.
     pub(super) fn end(&self, told: &Told<'_>, bytes: &mut Vec<u8>) {
-        if self.is_json {
+        if self.form.is_json {
             bytes.extend_from_slice(b"\"prediction\":");
             self.end_json(told, bytes);
             bytes.extend_from_slice(b"}\n");
@@ -164,7 +194,7 @@ impl<'a> Lines<'a> {
                         bytes.push(b'{');
                         for (index, (scale, value)) in scales.iter().zip(first.into_iter().chain(values)).enumerate() {
                             bytes.extend_from_slice(if index > 0 { b"," } else { b"" });
-                            in_json(scale.name(), bytes);
+                            self.form.put(scale.name().as_bytes(), bytes);
                             put(bytes, format_args!(":{value}"));
                         }
                         bytes.push(b'}');
@@ -173,7 +203,7 @@ impl<'a> Lines<'a> {
             }
             (Told::Nothing(why), _) => {
                 bytes.extend_from_slice(b"null,\"text\":");
-                in_json(why, bytes);
+                self.form.put(why.as_bytes(), bytes);
             }
             (Told::Values(_), Target::Classes(_)) => bytes.extend_from_slice(b"null"),
         }
@@ -210,6 +240,27 @@ fn field(text: &[u8], bytes: &mut Vec<u8>) {
     bytes.push(b'"');
 }
 
-fn in_json(text: &str, bytes: &mut Vec<u8>) {
-    put(bytes, format_args!("{}", Value::from(text)));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_no_name_moves_the_cursor_and_elsewhere_every_byte_is_as_it_was() {
+        let name = "a\u{1b}[2J\u{9b}\u{202e},\\";
+        let target = Target::Classes(vec![name.to_owned(), "b".to_owned()]);
+        let written = |is_json, is_for_terminal| {
+            let lines = Lines::new(&target, Form { is_json, is_for_terminal }, true, Vec::new());
+            let mut bytes = lines.head();
+            lines.end(&Told::Class { class: 0, exponentials: &[1.0, 1.0] }, &mut bytes);
+            String::from_utf8(bytes).unwrap()
+        };
+        let csv = |name| format!("prediction,\"probability_{name}\",probability_b\n\"{name}\",0.5,0.5\n");
+        assert_eq!(written(false, false), csv(name));
+        assert_eq!(written(false, true), csv(r"a\u{1b}[2J\u{9b}\u{202e},\"));
+        let [exact, seen] = [false, true].map(|is_for_terminal| format!("{{{}", written(true, is_for_terminal)));
+        assert!(exact.contains('\u{9b}') && seen.contains(r#""a\u001b[2J\u009b\u202e,\\""#), "{seen}");
+        let [exact, seen] = [exact, seen].map(|json| serde_json::from_str::<Value>(&json).unwrap());
+        assert_eq!(exact, seen);
+        assert_eq!(seen["prediction"], name);
+    }
 }

@@ -2,7 +2,7 @@
 //! written is taken for the whole; does not know what it is.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,15 @@ impl Sink {
             }
         };
         Ok(Sink { place, what })
+    }
+
+    /// Whether people see it as it comes.
+    pub(super) fn is_terminal(&self) -> bool {
+        match &self.place {
+            Place::Stdout => io::stdout().is_terminal(),
+            Place::Device(file, _) => file.is_terminal(),
+            Place::Part(..) => false,
+        }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {

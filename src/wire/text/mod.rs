@@ -10,6 +10,8 @@ mod timestamp;
 
 pub use count::counted;
 pub use metrics::{Kind, Metrics};
+#[cfg(feature = "client")]
+pub(crate) use shown::misleads;
 pub use shown::shown;
 pub use table::{Align, Table, number};
 pub use timestamp::Timestamp;

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 /// Whether a character moves a cursor, ends a line, or turns the direction of writing (Unicode's `Bidi_Control`): none of
 /// these is shown as it is.
-pub(super) fn misleads(c: char) -> bool {
+pub(crate) fn misleads(c: char) -> bool {
     const TURNS: [char; 3] = ['\u{61c}', '\u{200e}', '\u{200f}'];
     c.is_control() || TURNS.contains(&c) || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
