@@ -76,6 +76,7 @@ pub use source::{Progress, Watch};
 pub use split::{Fraction, NotASplit, ValidationSplit};
 pub(crate) use target::NO_LABEL;
 pub use transform::{Categories, Encoder, MissingCategory, Numeric, Scaling};
+pub(crate) use value::MAGNITUDE_MAX;
 
 use self::files::{Part, Side};
 use self::roles::{Role, Roles};

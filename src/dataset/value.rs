@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// The largest magnitude that counts as a number: its square, summed over the rows of a job, is still one of f64.
-pub(super) const MAGNITUDE_MAX: f64 = 1e140;
+pub(crate) const MAGNITUDE_MAX: f64 = 1e140;
 
 /// How a column writes its numbers: the decimal mark, and what may stand between groups of three digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -187,6 +187,9 @@ fn a_header_says_which_column_it_cannot_use_and_takes_unknown_categories_as_pred
     assert!(unknown != missing && unknown != red && red.starts_with("0 "), "{unknown}{missing}{red}");
     assert_eq!(told_by(&program, &with(&ROW, &[(1, "inf")])), "2\n");
     assert_eq!(told_by(&program, &with(&ROW, &[(5, "-inf")])), "6\n");
+    // However far off a number may be, `predict` reads none that is greater.
+    assert!(told_by(&program, &with(&ROW, &[(1, "-1e140")])).starts_with("0 "));
+    assert_eq!(told_by(&program, &with(&ROW, &[(1, "-1.01e140")])), "2\n");
     let refusing = compiled(&cases[6], "cc", &STRICT);
     assert_eq!(told_by(&refusing, b"1000000\0\x001000000\0"), "2\n");
     assert!(told_by(&refusing, b"1000000\x001000000\x001000000\0").starts_with("0 "));
@@ -236,7 +239,7 @@ fn a_graph_tells_nothing_of_rows_that_it_cannot_use_and_takes_unknown_categories
         // Python writes NaN, which is no JSON.
         printed.lines().map(|line| serde_json::from_str(&line.replace("NaN", "null")).unwrap()).collect()
     };
-    let changes: [&[(usize, &str)]; 8] = [
+    let changes: [&[(usize, &str)]; 10] = [
         &[],
         &[(3, "nAn")],
         &[(3, "")],
@@ -244,13 +247,16 @@ fn a_graph_tells_nothing_of_rows_that_it_cannot_use_and_takes_unknown_categories
         &[(3, "rare 0")],
         &[(1, "inf")],
         &[(5, "-inf")],
+        &[(1, "-1.01e140")],
         &[(5, "691200")],
+        &[(1, "-1e140")],
     ];
     // Tanh of infinity is a number.
     let told = ask(&cases[1], &changes.map(|changes| with(&ROW, changes)));
     assert_eq!((&told[1], &told[3]), (&told[2], &told[4]));
-    assert!(told[1] != told[3] && told[0] != told[1] && told[0] != told[7], "{told:?}");
-    for row in &told[5..7] {
+    assert!(told[1] != told[3] && told[0] != told[1] && told[0] != told[8], "{told:?}");
+    assert!(told[9]["prediction"] != "" && told[9]["probabilities"][0].is_f64(), "{}", told[9]);
+    for row in &told[5..8] {
         assert_eq!((&row["prediction"], row["probabilities"][0].is_null()), (&"".into(), true), "{row}");
     }
     let told = ask(&cases[6], &[b"1000000\0\x001000000\0".to_vec(), b"1000000\x001000000\x001000000\0".to_vec()]);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::super::applied::Applied;
 use super::columns::{InputColumn, REFUSED, input_columns, place_of_missing, place_of_unknown};
 use super::protobuf::Message;
-use crate::dataset::{Categories, Encoder, Numeric};
+use crate::dataset::{Categories, Encoder, MAGNITUDE_MAX, Numeric};
 use crate::model::Activation;
 use crate::model::file::ModelFile;
 use crate::model::scaling::{CLIPPED_FROM, FeatureScale, Target, TargetScale};
@@ -134,12 +134,12 @@ impl<'a> Graph<'a> {
             let (is_missing, fills) = (self.node("IsNaN", &[numbers], "is missing"), self.doubles("fillings", &fills));
             present = self.node("Where", &[&is_missing, &fills, numbers], "present");
         }
-        if scales.iter().any(|numeric| numeric.scale.is_clipped()) {
-            // Or it would be clipped as any number that is far off.
-            let (is_infinite, nan) =
-                (self.node("IsInf", &[numbers], "is infinite"), self.doubles("no number", &[f64::NAN]));
-            present = self.node("Where", &[&is_infinite, &nan, &present], "finite");
-        }
+        // What is not read from a file either would be scaled, and clipped, as any number that is far off.
+        let magnitude = self.node("Abs", &[numbers], "magnitude");
+        let [greatest, nan] = [("greatest number", MAGNITUDE_MAX), ("no number", f64::NAN)]
+            .map(|(name, value)| self.doubles(name, &[value]));
+        let is_refused = self.node("Greater", &[&magnitude, &greatest], "is refused");
+        present = self.node("Where", &[&is_refused, &nan, &present], "taken");
         self.standardise(&present, &scales.iter().map(|numeric| numeric.scale).collect::<Vec<_>>())
     }
 

@@ -17,6 +17,7 @@ use super::cells::Field;
 use super::delimited::{KeptRecord, Record, Records};
 use super::error::Fault;
 use super::kinds::Kind;
+use super::missing::MissingTokens;
 use super::options::Separator;
 use super::place::{Column, Quoted, listed};
 use super::refusal::Cause;
@@ -55,6 +56,8 @@ pub struct RawRows<'a> {
     labels: Vec<usize>,
     /// Fields to be passed on.
     kept: Vec<usize>,
+    /// For each column of the schema the numbers that stand for no value.
+    absent: Vec<Vec<f64>>,
     /// Inputs of the row in hand whose value was missing, or a category that the model does not know.
     unusual: Vec<(usize, bool)>,
     rows: u64,
@@ -236,8 +239,9 @@ impl<'a> RawRows<'a> {
         let inputs = schema.columns.iter().enumerate().zip(&layout.fields).filter_map(input_column).collect();
         let is_label = |place: &usize| schema.columns[*place].becomes == Becomes::Label;
         let labels = (0..schema.columns.len()).filter(is_label).collect();
+        let absent = schema.columns.iter().map(|column| absent(column.kind, &schema.missing)).collect();
         let file = String::new();
-        Ok(RawRows { schema, file, input, layout, inputs, labels, kept, unusual: Vec::new(), rows: 0 })
+        Ok(RawRows { schema, file, input, layout, inputs, labels, kept, absent, unusual: Vec::new(), rows: 0 })
     }
 
     /// What errors call it.
@@ -289,6 +293,7 @@ impl<'a> RawRows<'a> {
             let places = &mut inputs[column.inputs.clone()];
             if let (Input::Numbers { row, .. }, Encoder::Number(numeric)) = (&self.input, encoder)
                 && row[column.field].abs() <= MAGNITUDE_MAX
+                && !self.absent[column.place].contains(&row[column.field])
             {
                 // What most fields of arrays are goes the shortest way.
                 numeric.encode(Some(row[column.field]), places);
@@ -299,7 +304,7 @@ impl<'a> RawRows<'a> {
             }
             let field = match (&self.input, record) {
                 (_, Some(record)) => Field::read(record.text(column.field), of_schema.kind, &self.schema.missing),
-                (Input::Numbers { row, .. }, None) => number(row[column.field]),
+                (Input::Numbers { row, .. }, None) => number(row[column.field], &self.absent[column.place]),
                 (Input::Lines { .. }, None) => continue,
             };
             let field = match field {
@@ -378,7 +383,7 @@ impl<'a> RawRows<'a> {
                 };
             }
         };
-        number.is_finite().then_some(number)
+        (number.is_finite() && !self.absent[place].contains(&number)).then_some(number)
     }
 
     /// That a row which has no inputs ends the reading.
@@ -456,10 +461,21 @@ fn record_of<'a, R: Read>(records: &'a Records<R>, first: &'a Option<KeptRecord>
     first.as_ref().map_or_else(|| records.record(), KeptRecord::fields)
 }
 
+/// The numbers that stand for no value in a column of this kind: those that texts for none are there, and what is nearest to
+/// them in single precision, as which an array may have them.
+fn absent(kind: Kind, missing: &MissingTokens) -> Vec<f64> {
+    let none = MissingTokens { usual: false, named: Vec::new() };
+    let number = |token: &String| match Field::of_text(token, kind, &none) {
+        Ok(Field::Number(number)) => Some(number),
+        _ => None,
+    };
+    missing.named.iter().filter_map(number).flat_map(|number| [number, f64::from(number as f32)]).collect()
+}
+
 /// A number of an array as a field.
-fn number(number: f64) -> Result<Field<'static>, Cause> {
+fn number(number: f64, absent: &[f64]) -> Result<Field<'static>, Cause> {
     match number {
-        number if number.is_nan() => Ok(Field::Missing),
+        number if number.is_nan() || absent.contains(&number) => Ok(Field::Missing),
         number if number.abs() > MAGNITUDE_MAX => Err(Cause::NotFinite),
         number => Ok(Field::Number(number)),
     }

@@ -287,6 +287,27 @@ fn an_arrays_rows_become_what_the_same_numbers_in_a_file_become() {
     assert!(sentence.contains("column \"bark\" is a category, and an array holds numbers alone"), "{sentence}");
 }
 
+#[test]
+fn a_number_that_stands_for_no_value_does_so_in_an_array_too() {
+    let csv = "x,y,z\n1.5,2,0.5\n3,-1,1.25\n2,,2\n5,3,1\n7,7,0\n";
+    let named = Schema { missing: "default,-999,-99.9".parse().unwrap(), ..schema(csv) };
+    let wanted = usual("x,y,z\n-99.9,2,0.5\n3,-999,-999\n", &named).unwrap();
+    // What is nearest to -99.9 in single precision is another number than the double.
+    let numbers = [-99.9, 2.0, 0.5, 3.0, -999.0, -999.0];
+    let mut of_array =
+        read(&npy(2, &numbers), &named, &RawOptions { wants_labels: true, ..RawOptions::default() }).unwrap();
+    assert_eq!((&of_array.inputs, &of_array.labels), (&wanted.inputs, &wanted.labels));
+    assert_eq!(of_array.labels.pop(), Some(None));
+    assert_eq!(of_array.said, ["missing values, taken as in training: 1 in column 1, 1 in column 2"]);
+    let bytes = npy(2, &numbers);
+    let mut rows = RawRows::from_reader("new", &bytes[..], &named, &RawOptions::default()).unwrap();
+    let mut inputs = vec![0.0; named.width()];
+    let mut value = || rows.advance(&mut inputs).unwrap().and_then(|_| rows.label_value(0));
+    assert_eq!((value(), value()), (Some(0.5), None));
+    // A schema that names no numbers takes all of them.
+    assert!(read(&npy(2, &numbers), &schema(csv), &RawOptions::default()).unwrap().said.is_empty());
+}
+
 /// The same rows for ever; counts what has been read of them.
 struct Endless {
     read: Rc<Cell<usize>>,

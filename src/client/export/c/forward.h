@@ -71,7 +71,8 @@ static inline int gradwire_inputs(const double *row, float *x) {
       for (i = 0; i < column->inputs; i++) *x++ = (float)(i == own);
       continue;
     }
-    if (missing ? column->missing == GRADWIRE_REFUSED : !(fabs(value) <= DBL_MAX)) return place + 1;
+    /* No greater number is read from a file either. */
+    if (missing ? column->missing == GRADWIRE_REFUSED : !(fabs(value) <= 1e140)) return place + 1;
     *x = gradwire_scaled(column, ((missing ? column->fill : value) - column->mean) * column->inverse_deviation);
     if (!(fabsf(*x++) <= FLT_MAX)) return place + 1;
     if (column->kind != GRADWIRE_NUMBER) {
