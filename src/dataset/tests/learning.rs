@@ -203,7 +203,7 @@ fn marks_that_may_be_values_are_named() {
     let data = dataset(&csv);
     let report = data.report(None).all_lines().join("\n");
     assert!(report.contains("country: \"NA\" (10 rows) count as missing; --missing \"\""), "{report}");
-    let once = dataset(&csv.replacen("NA", "DE", 9)).report(None).all_lines().join("\n");
+    let once = dataset(csv.replacen("NA", "DE", 9)).report(None).all_lines().join("\n");
     assert!(once.contains("\"NA\" (1 row) counts as missing; --missing \"\" takes it for a value"), "{once}");
     let options = ReadOptions { missing: "".parse().unwrap(), ..ReadOptions::default() };
     assert_eq!(inputs(&csv, &options, last(4)).feature_names, ["country=DE", "country=FR", "country=NA"]);
