@@ -241,14 +241,10 @@ pub enum Fault {
     DividedGroup {
         /// The line of one of them.
         line: u64,
-        /// What it does: trains, validates, tests.
-        side: &'static str,
+        /// What it does, and where the other one is and what that does.
+        what: String,
         /// The column of groups.
         column: Column,
-        /// Where the other one is.
-        other: String,
-        /// What that does.
-        of_other: &'static str,
     },
     /// A label that a validation row has and no training row.
     UntrainedLabel {
@@ -529,10 +525,10 @@ impl fmt::Display for Fault {
                     false => f.write_str("name the rows that validate (--validate FILE), or leave out --group"),
                 }
             }
-            Self::DividedGroup { line, side, column, other, of_other } => write!(
+            Self::DividedGroup { line, what, column } => write!(
                 f,
-                "line {line}: this row {side}, and {other}, which has the same value in {column}, {of_other}; --group divides no \
-                 value's rows: put them on one side, or leave out --group"
+                "line {line}: {what}; both have the same value in {column}, and --group divides no value's rows: put them on one \
+                 side, or leave out --group"
             ),
             Self::UntrainedLabel { label, line } => write!(
                 f,

@@ -66,14 +66,8 @@ impl Dataset {
                     let line = |row: u32| self.table.lines.of(row as usize);
                     let file = self.files.get(self.table.file_of(first)).filter(|_| self.table.starts.len() > 1);
                     let of_file = file.map(|file| format!(" of {file}")).unwrap_or_default();
-                    let (line, other) = (line(row), format!("line {}{of_file}", line(first)));
-                    let fault = Fault::DividedGroup {
-                        line,
-                        side,
-                        column: self.survey.column(place),
-                        other,
-                        of_other: of_first,
-                    };
+                    let what = format!("this row {side}, and line {}{of_file} {of_first}", line(first));
+                    let fault = Fault::DividedGroup { line: line(row), what, column: self.survey.column(place) };
                     return Err(self.error(fault, Some(row)));
                 }
             }

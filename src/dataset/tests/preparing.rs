@@ -343,14 +343,17 @@ fn a_group_that_the_data_divide_is_refused_with_two_of_its_rows() {
     ] {
         let text = prepare(options).unwrap_err();
         let (b, a) = (path("b.csv").display().to_string(), path("a.csv").display().to_string());
-        let column = "which has the same value in column 2 (\"g\"), trains";
-        assert!(text.starts_with(&format!("{b}, line 3: {told} of {a}, {column}")), "{text}");
+        let column = "trains; both have the same value in column 2 (\"g\")";
+        assert!(text.starts_with(&format!("{b}, line 3: {told} of {a} {column}")), "{text}");
     }
     let by_column = ReadOptions { validate_by: Some("side".to_owned()), ..ReadOptions::default() };
     assert!(prepare(by_column.clone()).is_ok());
     fs::write(path("a.csv"), "f,g,side,kind\n1,a,0,x\n2,b,0,y\n3,c,1,x\n4,b,1,y\n").unwrap();
     let text = prepare(by_column).unwrap_err();
-    assert!(text.contains(", line 5: this row validates, and line 3, which has the same value in column 2"), "{text}");
+    assert!(
+        text.contains(", line 5: this row validates, and line 3 trains; both have the same value in column 2"),
+        "{text}"
+    );
 }
 
 #[test]
