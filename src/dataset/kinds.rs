@@ -304,7 +304,7 @@ fn name_of_rows(name: &str) -> Named {
             Named::RowNumber
         }
         "year" | "years" | "yr" | "time" | "date" => Named::Time,
-        "id" | "_id" | "uid" | "uuid" | "guid" => Named::Identifier,
+        "id" | "_id" | "uid" | "uuid" | "guid" | "pid" => Named::Identifier,
         _ if lower.ends_with("_id") || lower.ends_with(" id") || lower.ends_with(".id") => Named::Identifier,
         // `PassengerId`, `customerID`, but not `AMOUNT_PAID`.
         _ if name.ends_with("Id") && name.len() > 2 => Named::Identifier,

@@ -65,7 +65,7 @@ fn names_in_capitals_that_end_like_an_identifier_s_are_none() {
     for name in ["AMOUNT_PAID", "COVID", "BID", "PAID"] {
         assert_eq!(kinds(&dataset(drawn(name)))[0], "number", "{name}");
     }
-    for name in ["customerID", "ID", "CUSTOMER_ID", "PassengerId", "Order ID"] {
+    for name in ["customerID", "ID", "PID", "CUSTOMER_ID", "PassengerId", "Order ID"] {
         assert_eq!(kinds(&dataset(drawn(name)))[0], "identifier", "{name}");
     }
 }
