@@ -16,10 +16,10 @@
 //! | `pace` | none: how fast objects travel to a node and back |
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `status`, `status_page` | none: what the console and a browser are told |
-//! | `threads` | none of its own: it starts those that there is no going on without
-//! | `transfers`, `update` | none: how many bytes of updates there may be, and how one comes together |
+//! | `threads` | none of its own: it starts those that there is no going on without |
+//! | `incoming`, `transfers`, `update` | none: what waits for which update, how many bytes of them there may be, and how one comes together |
 //! | `room`, `collecting` | none: room for jobs' data, and who gives way where there is none |
-//! | `jobs`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
+//! | `job_registry`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
 //! | `handover`, `past_weights` | none: weights that wait for the journal, and those of steps that are over |
 //! | `workers`, `taking_turns` | one that merges, one that validates: for several jobs in turn |
 //! | `merging`, `collected` | none: a round in the making, and its updates where all must be there |
