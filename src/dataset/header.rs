@@ -33,13 +33,16 @@ fn close(is_header: bool, why: &'static str) -> Verdict {
 /// and the last, as it names the label.
 pub(super) fn step<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<f64> {
     let (mut last, mut step): (Option<f64>, Option<f64>) = (None, None);
+    let mut is_from_0 = false;
     let (mut count, mut has_name, mut has_label) = (0, false, false);
     for (index, field) in fields.enumerate() {
         let field = std::str::from_utf8(field).ok()?.trim();
         match (value::plain(field), last) {
             // Behind the label nothing comes.
             _ if has_label => return None,
-            (Reading::Number(number), None) if number.fract() == 0.0 => last = Some(number),
+            (Reading::Number(number), None) if number.fract() == 0.0 => {
+                (last, is_from_0) = (Some(number), number == 0.0);
+            }
             (Reading::Number(number), Some(before)) if number.fract() == 0.0 && number > before => {
                 let found = number - before;
                 if *step.get_or_insert(found) != found {
@@ -62,6 +65,8 @@ pub(super) fn step<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<f64> {
     let step = step?;
     let least = match (has_name, has_label, step == 1.0) {
         (true, false, true) => RUN_MIN - 1,
+        // 0, 1 and a label: a frame of two columns of numbers to which a third was given by name.
+        (_, true, true) if is_from_0 => RUN_MIN - 1,
         (false, false, false) => STEPS_MIN,
         _ => RUN_MIN,
     };

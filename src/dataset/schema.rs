@@ -81,7 +81,7 @@ impl fmt::Display for RowFault {
         let field = format!("{}: {}", self.column, Quoted(&self.text));
         if let Some(notation) = self.written {
             let example = notation.name();
-            return write!(f, "{field} is no number as this model's column writes them, which is as {example}");
+            return write!(f, "{field} is no number: the model's are written like {example}");
         }
         let why = match self.cause {
             Cause::NotANumber => "is no number",

@@ -324,7 +324,10 @@ impl Encoder {
             }
             Encoder::Number(numeric) => format!("a number{}{}", scaled(numeric), marked(numeric)),
             Encoder::Categories(categories) => {
-                let mut words = format!("{} inputs of 0 and 1", self.width());
+                let mut words = match self.width() {
+                    1 => "an input of 0 and 1".to_owned(),
+                    width => format!("{width} inputs of 0 and 1"),
+                };
                 if categories.has_rare {
                     words.push_str(", one for the rare");
                 }

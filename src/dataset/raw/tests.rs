@@ -190,7 +190,7 @@ fn a_number_that_is_written_otherwise_is_refused_with_how_it_is_to_be_written() 
     let found = usual("girth;kind\n12.9;oak\n12,9;fir\nx;oak\n", &schema).unwrap();
     assert_eq!(found.inputs.len(), 1, "{found:?}");
     let beginnings = [
-        "new.csv, line 2, column 1 (\"girth\"): \"12.9\" is no number as this model's column writes them, which is as 1234,5; ",
+        "new.csv, line 2, column 1 (\"girth\"): \"12.9\" is no number: the model's are written like 1234,5; ",
         "new.csv, line 4, column 1 (\"girth\"): \"x\" is no number; ",
     ];
     for (sentence, beginning) in found.bad.iter().zip(beginnings) {

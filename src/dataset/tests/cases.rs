@@ -71,6 +71,8 @@ fn numbers_in_equal_steps_above_others_are_names_beside_a_text_label_or_names_of
     let rows = [
         ("0,1,2,label", lines(&|row| format!("{},{}", line(row), kind(row)))),
         (",0,1,2,label", lines(&|row| format!("{row},{},{}", line(row), kind(row)))),
+        ("0,1,label", lines(&|row| format!("{},{},{}", number(row, 0), number(row, 1), kind(row)))),
+        (",0,1,label", lines(&|row| format!("{row},{},{},{}", number(row, 0), number(row, 1), kind(row)))),
         ("400,405,410,kind", lines(&|row| format!("{},{}", line(row), kind(row)))),
         ("country,1990,2000,2010", lines(&|row| format!("land {row},{}", line(row)))),
         ("10,20,30,40", lines(&|row| format!("{},{}", line(row), row % 2))),
@@ -82,6 +84,9 @@ fn numbers_in_equal_steps_above_others_are_names_beside_a_text_label_or_names_of
     // A row: its label stands below, or is missing, few numbers are in equal steps by chance, or other rows are so, too.
     for head in ["400,405,410,a", "400,405,410,", "400,405,410,NA", "400,406,410,a", "410,405,400,b"] {
         assert_eq!(of(format!("{head}\n{}", rows[0].1)).1, None, "{head}");
+    }
+    for head in ["1,2,label", "0,2,label", "0,1,a"] {
+        assert_eq!(of(format!("{head}\n{}", rows[2].1)).1, None, "{head}");
     }
     let stepped = |row: usize| format!("{},{},{}", row, row + 5, row + 10);
     let runs = lines(&|row| format!("{},{}", stepped(row), kind(row)));
