@@ -58,9 +58,9 @@ fn trained_and_reused(fleet: &[Node]) -> (u64, u64) {
     (sum("gradwire_tasks_done_total"), sum("gradwire_results_reused_total"))
 }
 
-/// Every task takes a while, in which nothing is computed.
+/// Every task takes a while, in which nothing is computed: so long that a slow machine does not miss the half of a round.
 fn slow(name: &str) -> Node {
-    Node::start(0, "1", &["--load-delay", "0.4", "--name", name])
+    Node::start(0, "1", &["--load-delay", "0.8", "--name", name])
 }
 
 #[test]

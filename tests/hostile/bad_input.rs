@@ -223,8 +223,11 @@ fn a_port_in_use_is_said_so_and_its_owner_goes_on() {
     let port = cluster.node.port.to_string();
     assert_refused(&run(NODE, [port.as_str(), "0"]), CONNECTION, &[&port, "in use"]);
     let port = cluster.coordinator.port.to_string();
-    let nodes = Written::new("nodes.txt", "127.0.0.1,1\n");
-    let ended = run(COORDINATOR, [port.as_str(), "2", "--nodes", nodes.text()]);
+    let (nodes, journal) = (Written::new("nodes.txt", "127.0.0.1,1\n"), TempDir::new().unwrap());
+    // At a port of its own it would keep jobs in the home of whoever tests, where another version may have kept some.
+    let journal = journal.path().join("jobs");
+    let words = [port.as_str(), "2", "--nodes", nodes.text(), "--state-dir", journal.to_str().unwrap()];
+    let ended = run(COORDINATOR, words);
     assert_refused(&ended, CONNECTION, &[&port, "in use"]);
     cluster.assert_is_well();
 }
