@@ -67,7 +67,9 @@ class Patience:
         """Waits until it is time to ask again; False where patience has come to its end. While others go on for whom there was
         room, it comes to none."""
         now = time.monotonic()
-        if self._back_at is not None and now - self._back_at >= SETTLED:
+        # Where it is there, and had not the job's data in time, only a round ends the loss: the same may come again and again.
+        is_in_vain = isinstance(error, Refused) and error.code == "JOB_DATA"
+        if not is_in_vain and self._back_at is not None and now - self._back_at >= SETTLED:
             self._lost_at = None
         self._back_at = None
         if self._lost_at is None:
@@ -241,6 +243,8 @@ class Watching:
         if wanted != done.fingerprint:
             text = f"the coordinator's fingerprint {done.fingerprint.hex()} is not that of this job and its weights, "
             raise ProtocolError("UNEXPECTED", text + wanted.hex())
+        if not done.rows:
+            raise ProtocolError("UNEXPECTED", "DONE tells of no validation rows")
         size = weights_bytes(specification.network(self.values))
         if size != done.weights_bytes:
             raise ProtocolError("UNEXPECTED", f"the weights have {done.weights_bytes} bytes, and this network's {size}")
@@ -254,7 +258,10 @@ def jobs_of(link: Link, job: int = 0) -> list[wire.JobStatus]:
 
 def order(link: Link, job: int, verb: int) -> wire.JobStatus:
     """Has a job cancelled or resumed; how it stands then."""
-    return _listed(link.ask("ORDER", wire.order(job, verb)))[0]
+    listed = _listed(link.ask("ORDER", wire.order(job, verb)))
+    if len(listed) != 1:
+        raise ProtocolError("UNEXPECTED", f"ORDER was answered with {len(listed)} jobs")
+    return listed[0]
 
 
 def describe(link: Link, job: int) -> dict[str, Any]:

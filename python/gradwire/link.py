@@ -37,6 +37,8 @@ ANSWER_WAIT = 30.0
 FETCH_STALL = 10.0
 FETCH_BYTES_A_SECOND = 16_384
 PIECE_BYTES, PIECES_IN_FLIGHT = 262_144, 8
+# Answers that may wait to be written: a coordinator that asks without end and does not read would fill this memory.
+UNWRITTEN_FRAMES_MAX = 2_048
 READ_BYTES = 1 << 18
 
 
@@ -101,7 +103,7 @@ def dial(address: Address, cluster: str | None) -> tuple[socket.socket, wire.Dec
     except ConnectionRefusedError:
         text = f"no coordinator: nothing listens at {address} (coordinator_node PORT POLICY starts one)"
         raise ConnectionFailed(text) from None
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise UnknownHost(f"no coordinator: the host {address.host} cannot be found: {error}") from None
     except OSError as error:
         raise ConnectionFailed(f"no coordinator: {address} cannot be reached: {error}") from None
@@ -429,6 +431,8 @@ class Link:
             return self._answer("ERROR", request, wire.error("FRAME_TOO_LARGE", number, text, size, self.payload_bytes_max))
         head = wire.header(name, request, size, crc)
         with self._lock:
+            if len(self._pieces) + len(self._small) >= UNWRITTEN_FRAMES_MAX:
+                raise ConnectionFailed(f"{self.address} asks without end, and takes nothing of the answers")
             if name == "DATA":
                 self._pieces.append((head, *parts))
             else:
@@ -470,10 +474,9 @@ class Link:
     def _alone(self, name: str, value: Any) -> None:
         if name == "GOODBYE":
             raise ConnectionFailed(f"{self.address} has said goodbye: {value}")
+        # Whatever ends a connection and not a request says nothing of what was asked: another connection may do.
         if isinstance(value, Refused):
-            if value.retry:
-                raise ConnectionFailed(f"{self.address} has ended the connection: {value}")
-            raise value
+            raise ConnectionFailed(f"{self.address} has ended the connection: {value}")
 
     def _asked(self, name: str, request: int, value: Any) -> None:
         """A request of the coordinator."""

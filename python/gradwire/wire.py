@@ -295,7 +295,8 @@ class Round:
 
     @property
     def rmse(self) -> float | None:
-        """The root mean square error over the validation rows, in standard deviations of the target; None of classes."""
+        """The root mean square error over the validation rows, in standard deviations of the target (of several, the root of
+        the mean over rows of their squares added up); None of classes."""
         return (self.metrics[3] / self.rows) ** 0.5 if 3 in self.metrics else None
 
 
@@ -385,6 +386,8 @@ def round_of(reader: Reader) -> Round:
     number, rounds, loss, rows, nodes, merged, skipped, reserved, us = reader.take("<IIdQIIIIQ")
     if reserved:
         raise malformed("reserved bytes of ROUND are not zero")
+    if not rows:
+        raise malformed("ROUND tells of no validation rows")
     return Round(number, rounds, loss, rows, nodes, merged, skipped, us / 1e6, metrics_of(reader))
 
 

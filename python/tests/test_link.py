@@ -347,6 +347,33 @@ class ComingBack(unittest.TestCase):
                 watch.run()
             self.assertEqual((refused.exception.code, peer.connections), ("JOB_DATA", 1))
 
+    def test_a_job_whose_data_never_comes_in_time_is_given_up(self):
+        # Each look at the clock is 6 s later: more than a connection that has settled takes.
+        clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count(step=6)), sleep=mock.Mock())
+
+        def forgotten(connection):
+            connection.greet()
+            request = connection.hear().request
+            connection.say("ACCEPTED", request, ACCEPTED)
+            connection.refuse("JOB_DATA", request, "SUBMIT", retry=True)
+            connection.hear_to_the_end()
+
+        with self.assertLogs("gradwire", "WARNING"), mock.patch.object(coordinator, "time", clock):
+            with Peer(*[forgotten] * 50, honest) as peer, self.assertRaises(Refused) as refused:
+                watching(peer, retry_for=100.0).run()
+        self.assertEqual(refused.exception.code, "JOB_DATA")
+
+    def test_an_error_that_ends_a_connection_is_not_the_answer_to_what_was_asked(self):
+        def damaged(connection):
+            connection.greet()
+            connection.hear()
+            connection.refuse("PAYLOAD_CHECKSUM")
+            connection.hear_to_the_end()
+
+        with self.assertLogs("gradwire", "WARNING"), Peer(damaged, honest) as peer:
+            self.assertEqual(watching(peer, retry_for=30.0).run().weights, WEIGHTS)
+            self.assertEqual(peer.connections, 2)
+
     def test_a_job_that_is_refused_is_not_asked_again(self):
         for code in ("SPECIFICATION", "CONFLICT", "MEMORY"):
             said = wire.error(code, wire.MESSAGES["SUBMIT"], "no")
@@ -416,6 +443,8 @@ class ComingBack(unittest.TestCase):
         clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count()), sleep=mock.Mock())
         with mock.patch.object(coordinator, "time", clock), self.assertRaisesRegex(ConnectionFailed, "^no coordinator: the host"):
             coordinator.Watching(link.Address("nobody.invalid", 1), JOB, VALUES, objects={}, retry_for=3.0).run()
+        with self.assertRaisesRegex(ConnectionFailed, "^no coordinator: the host lab..lan cannot be found"):
+            link.dial(link.Address("lab..lan", 5105), None)
 
     def test_a_coordinator_that_does_not_come_back_is_given_up_with_the_words_for_later(self):
         def dies(connection):
