@@ -69,7 +69,7 @@ impl Drop for Line {
 fn text(file: &str, Progress { before, read, all }: Progress, seconds: f64) -> String {
     let rate = read as f64 / seconds.max(1e-3);
     let of_all = all.map_or(String::new(), |all| format!(" of {:.0}", all as f64 / MIB));
-    let reading = if before == 0 { "first" } else { "second" };
+    let reading = ["first", "second", "third"].get(before as usize).unwrap_or(&"next");
     let left = all.map_or(String::new(), |all| {
         format!(", {:.0} s left", (all.saturating_sub(read) as f64 / rate.max(1.0)).ceil())
     });

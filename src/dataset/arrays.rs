@@ -246,6 +246,7 @@ fn target(
         PlannedColumn {
             column: Column { number: place + 1, name: None },
             kind: Kind::Number(NumberForm::default()),
+            kind_of_later_rows: Kind::Number(NumberForm::default()),
             role,
             why: "",
             reverse: "",
@@ -255,8 +256,9 @@ fn target(
         }
     };
     let columns = (0..width + outputs).map(planned).collect();
-    let roles =
-        Roles { columns, labels: places, side: None, group: None, task, task_why, task_is_guess, hints: Vec::new() };
+    let (needed_marks, hints) = (Vec::new(), Vec::new());
+    let (side, group) = (None, None);
+    let roles = Roles { columns, labels: places, side, group, task, task_why, task_is_guess, needed_marks, hints };
     let (lines, starts) = (Lines::default(), Vec::new());
     let lead = 0;
     let table =

@@ -34,6 +34,17 @@ impl DateOrder {
         }
     }
 
+    /// A day that is written so.
+    pub fn example(self) -> &'static str {
+        match self {
+            DateOrder::YearFirst => "2024-01-31",
+            DateOrder::DayFirst => "31.01.2024",
+            DateOrder::MonthFirst => "01/31/2024",
+            DateOrder::DayName => "31 Jan 2024",
+            DateOrder::NameDay => "Jan 31, 2024",
+        }
+    }
+
     /// The one of this name.
     pub fn named(name: &str) -> Option<DateOrder> {
         DateOrder::ALL.into_iter().find(|order| order.name() == name)
@@ -103,6 +114,11 @@ pub fn orders(text: &str) -> u8 {
 /// Whether a date has a time of day behind it.
 pub fn has_time(text: &str) -> bool {
     split(text).is_some_and(|(_, time)| time.is_some())
+}
+
+/// Whether the year of a date has two digits, so that nobody knows its century.
+pub fn has_short_year(text: &str) -> bool {
+    split(text).is_some_and(|(Day([first, _, last]), _)| last.len() == 2 && number(first, 4..=4).is_none())
 }
 
 /// Whether a number is a day of the years from 1800 to 2199 by its eight digits: 20240131.
@@ -332,6 +348,8 @@ mod tests {
         for number in [20_230_229.0, 20_240_229.5, 17_991_231.0, 22_000_101.0, f64::NAN] {
             assert!(!is_day_of_digits(number), "{number}");
         }
+        assert!(["28.01.41", "29-Feb-24 13:05", "1/2/24", "June 5, 24"].into_iter().all(has_short_year));
+        assert!(!["2024-01-31", "28.01.1941", "20240131", "Feb 29, 2024"].into_iter().any(has_short_year));
         // In both orders.
         assert_eq!(orders("03/04/2024").count_ones(), 2);
         assert_eq!(orders("13/04/2024").count_ones(), 1);
@@ -341,6 +359,7 @@ mod tests {
     fn names_of_orders_bring_them_back() {
         for order in DateOrder::ALL {
             assert_eq!(DateOrder::named(order.name()), Some(order));
+            assert_eq!(read(order.example(), order).map(|moment| moment.seconds), Some(1_706_659_200.0), "{order:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::place::{Column, FieldLocation, Quoted, listed};
+use super::place::{Column, FieldLocation, Quoted, for_shell, listed};
 use super::refusal::{Cause, Refusal};
 use crate::close::close;
 use crate::job::{ROWS_MAX, SHARDS_MAX};
@@ -75,15 +75,31 @@ pub enum Fault {
         /// Some of these, with their columns.
         examples: Vec<(u64, usize)>,
     },
+    /// A first line of a field less than all others, which are no rows with names in front.
+    FewerNames {
+        /// The line.
+        line: u64,
+        /// Its fields.
+        names: usize,
+    },
+    /// Lines among the rows that repeat the first line, which names the columns.
+    RepeatedNames {
+        /// The first line.
+        first: u64,
+        /// How many repeat it.
+        count: u64,
+        /// The first of them.
+        lines: Vec<u64>,
+    },
     /// Lines above the table that are no part of it.
     Titled {
         /// The table's first line.
         line: u64,
     },
-    /// A first row that says more of the columns.
+    /// First rows that say more of the columns.
     Units {
-        /// Its line.
-        line: u64,
+        /// The line of the last of them, from 2 on.
+        last: u64,
         /// Columns that cannot take its text.
         columns: usize,
     },
@@ -269,7 +285,11 @@ pub enum Fault {
 
 impl fmt::Display for DatasetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Fault::Foreign { .. } | Fault::Titled { .. } | Fault::Units { .. } = &self.fault {
+        let has_command = matches!(
+            self.fault,
+            Fault::Foreign { .. } | Fault::Titled { .. } | Fault::Units { .. } | Fault::RepeatedNames { .. }
+        );
+        if has_command {
             return write!(f, "{}: {}", self.file, self.fault.to_string().replace("FILE", &self.file));
         }
         // Faults of a place continue the file's name with it ("data.csv, line 7: ..."), faults of the whole explain it.
@@ -297,6 +317,7 @@ impl Fault {
         match self {
             Self::HeaderOnly { .. }
             | Self::OneColumn { .. }
+            | Self::FewerNames { .. }
             | Self::OpenQuote { .. }
             | Self::LongLine { .. }
             | Self::TooManyFeatures { .. }
@@ -313,6 +334,7 @@ impl Fault {
             | Self::Changed
             | Self::Empty
             | Self::Ragged { .. }
+            | Self::RepeatedNames { .. }
             | Self::Titled { .. }
             | Self::Units { .. }
             | Self::TooManyClasses { .. }
@@ -381,15 +403,43 @@ impl fmt::Display for Fault {
                     examples.collect::<Vec<_>>().join(", ")
                 )
             }
+            Self::FewerNames { line, names } => write!(
+                f,
+                "line {line}: here is a field less than in all other lines, {names} and not {}; put numbers and texts that hold the \
+                 separator in quotes, name the separator (--separator), or add the name that lacks (names of rows, as R puts them \
+                 in front, would all differ)",
+                names + 1
+            ),
+            Self::RepeatedNames { first, count, lines } => {
+                let (repeat, them) = if *count == 1 { ("line repeats", "it") } else { ("lines repeat", "them") };
+                let script: Vec<String> = lines.iter().map(|line| format!("{line}d")).collect();
+                let mut shown: Vec<String> = lines.iter().map(|line| format!("line {line}")).collect();
+                let mut command = format!("sed {}", for_shell(&script.join(";")));
+                if (lines.len() as u64) < *count {
+                    shown.push("and so on".to_owned());
+                    command = format!("awk 'NR == {first} {{ names = $0 }} NR <= {first} || $0 != names'");
+                }
+                write!(
+                    f,
+                    "{count} {repeat} line {first}, which seems to name the columns, as in files that were joined ({}); leave {them} \
+                     out: {command} FILE > table.csv; or say --header no if all are rows",
+                    shown.join(", ")
+                )
+            }
             Self::Titled { line } => write!(
                 f,
                 "the table seems to begin in line {line}, below lines that are no part of it; leave them out: \
                  tail -n +{line} FILE > table.csv"
             ),
-            Self::Units { line, columns } => write!(
+            Self::Units { last: 2, columns } => write!(
                 f,
-                "line {line}, below the names of the columns, has text where {columns} columns have none, as a line of units \
-                 or of longer names does; leave it out: sed {line}d FILE > table.csv"
+                "line 2, below the names of the columns, has text where {columns} columns have none, as a line of units \
+                 or of longer names does; leave it out: sed 2d FILE > table.csv"
+            ),
+            Self::Units { last, columns } => write!(
+                f,
+                "lines 2 to {last}, below the names of the columns, have text where {columns} columns have none, as lines of \
+                 units or of longer names do; leave them out: sed 2,{last}d FILE > table.csv"
             ),
             Self::OpenQuote { line } => {
                 write!(f, "line {line}: a quote (\") is opened and never closed; close it or take it out")

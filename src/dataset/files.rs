@@ -1,13 +1,18 @@
 //! Which files of rows a path names: one, several with commas between, all of a directory. Owns their order and what their
 //! rows are for; does not know what is in them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::delimited::unreadable;
 use super::error::{DatasetError, Fault};
+use super::place::{self, Quoted};
 use super::source::{Format, Source};
 use super::survey::Layout;
+
+/// Columns that the first file has not that a sentence names.
+const COLUMNS_SHOWN: usize = 4;
 
 /// What the rows of a file are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,21 @@ impl<'a> Part<'a> {
     pub(super) fn error(&self, fault: Fault) -> DatasetError {
         DatasetError { file: self.name.clone(), fault }
     }
+}
+
+/// A sentence about columns that the first file has not, where others have some.
+pub(super) fn columns_of_later_files(parts: &[Part<'_>]) -> Option<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    for part in parts {
+        for name in part.layout.others.iter().filter(|name| seen.insert(name.as_str())) {
+            found.push(format!("{} of {}", Quoted(name), part.name));
+        }
+    }
+    (!found.is_empty()).then(|| {
+        let found = place::listed(found.iter(), COLUMNS_SHOWN);
+        format!("columns that the first file has not are left out: {found}")
+    })
 }
 
 /// The files at this path: itself; where there is no such file, those between its commas; of a directory all that are not hidden,

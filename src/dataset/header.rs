@@ -1,5 +1,5 @@
-//! Whether the first line of a file names its columns. Owns the evidence and how it is weighed; does not know how lines are
-//! read.
+//! Whether the first line of a file names its columns, and lines below repeat it. Owns the evidence and how it is weighed; does not
+//! know how lines are read.
 //!
 //! The evidence is what stands below: a name above numbers is no number, and a row's category is among the others'. Names
 //! that are numbers, as pandas writes them, count up in equal steps where the rows below do not.
@@ -12,6 +12,8 @@ use super::value::{self, Reading};
 const RUN_MIN: usize = 3;
 /// The same of another step: few numbers have equal distances by chance.
 const STEPS_MIN: usize = 4;
+/// Rows to each line that may repeat the names of the columns, at least.
+const ROWS_TO_REPEATED_MIN: u64 = 10;
 
 /// What a first line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +113,24 @@ fn evidence(text: &str, below: &Tally, missing: &MissingTokens) -> Evidence {
         (false, true) => Evidence::PerhapsName,
         (false, false) => Evidence::None,
     }
+}
+
+/// Whether each of a line's texts is a word, and none is empty.
+pub(super) fn are_words(texts: &[&str]) -> bool {
+    texts.iter().all(|text| !text.is_empty() && value::notations(text).0 == 0)
+}
+
+/// Whether rows that are the same as the first line, so many of all, repeat the names of the columns: the line is a header, or each of
+/// its words stands nowhere else, and there are few of them.
+pub(super) fn is_repeated(texts: &[&str], below: &[Tally], is_header: bool, count: u64, rows: u64) -> bool {
+    let named: Vec<(&str, &Tally)> = texts.iter().copied().zip(below).filter(|(text, _)| !text.is_empty()).collect();
+    let is_word = |text: &str| are_words(&[text]);
+    let stands_alone = |&(text, below): &(&str, &Tally)| is_word(text) && below.times(text) == Some(count);
+    let are_names = || match is_header {
+        true => named.iter().any(|(text, _)| is_word(text)),
+        false => named.len() > 1 && ROWS_TO_REPEATED_MIN * count <= rows && named.iter().all(stands_alone),
+    };
+    count > 0 && are_names()
 }
 
 /// What the first line is, above columns of these values, of which so many rows count up by the same step themselves. The texts are

@@ -17,8 +17,21 @@ const YEARS: std::ops::RangeInclusive<f64> = 1_000.0..=2_999.0;
 
 /// Of texts such as 12 kg, or 0:30.
 const BEHIND_NUMBERS: &str = "text behind numbers; numbers alone, in one unit, would be one input";
+/// Of texts such as CHF 12.
+const IN_FRONT_OF_NUMBERS: &str = "text in front of numbers; numbers alone would be one input";
+/// Of texts such as 3,70,14,476.00.
+const OF_OTHER_MARKS: &str = "digits with other marks than numbers have; numbers such as 1234567.5 would be one input";
 /// Of texts such as '12.
 const BEHIND_APOSTROPHES: &str = "an apostrophe in front of numbers; numbers alone would be one input";
+
+/// Words of a name that say of a column that it tells things from each other, with blanks between.
+const IDENTIFIERS: &str = "uid uuid guid pid ssn mrn ean isbn barcode phone telephone telefon matricule";
+/// What is numbered, in names such as userid, invoice_no and Kundennummer.
+const THINGS: &str = "account artikel auftrags bestell case client contract customer document employee invoice item konto kunden \
+                      member mitglieds order passenger patient patienten personal phone policy product rechnungs record \
+                      reference serial session student subject telefon ticket transaction user vertrags";
+/// What stands behind that.
+const NUMBERS: [&str; 6] = ["id", "no", "nr", "num", "number", "nummer"];
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +81,9 @@ impl Kind {
         }
     }
 }
+
+/// Why a kind is what a user says.
+pub(super) const AS_ASKED: &str = "as asked";
 
 /// What a user says of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,25 +140,43 @@ fn number_form(tally: &Tally, decimals: Decimals) -> (NumberForm, u64, bool) {
     (NumberForm { notation, ornament }, read, rival.is_some())
 }
 
+/// Whether every row has one value. What is not counted among the different ones is another, and is refused.
+fn is_one_value(tally: &Tally) -> bool {
+    tally.distinct() == Some(1) && tally.missing + tally.not_finite + tally.not_utf8 == 0
+}
+
 /// The kind of a column of this name.
 pub(super) fn decide(tally: &Tally, name: &str, said: Option<Said>, decimals: Decimals) -> Decision {
     let (form, read, is_ambiguous) = number_form(tally, decimals);
     let (order, dates, other_order) = tally.best_date();
     let has_time = tally.of_texts.times > 0;
     match said {
-        Some(Said::Number) => return decided(Kind::Number(form), "as asked", ""),
-        Some(Said::Category) => return decided(Kind::Category, "as asked", ""),
-        Some(Said::Date) => return decided(Kind::Date { order, has_time }, "as asked", ""),
+        Some(Said::Number) => return decided(Kind::Number(form), AS_ASKED, ""),
+        Some(Said::Category) => return decided(Kind::Category, AS_ASKED, ""),
+        Some(Said::Date) => return decided(Kind::Date { order, has_time }, AS_ASKED, ""),
         Some(Said::Use) | None => {}
     }
     let decision = by_values(tally, name, form, read, is_ambiguous, (order, dates, other_order.is_some()));
     match (said, decision.kind) {
-        (Some(Said::Use), Kind::RowNumber) => decided(Kind::Number(form), "as asked", ""),
+        (Some(Said::Use), Kind::RowNumber) => decided(Kind::Number(form), AS_ASKED, ""),
         (Some(Said::Use), Kind::Identifier | Kind::Unusable) if read == tally.present => {
-            decided(Kind::Number(form), "as asked", "")
+            decided(Kind::Number(form), AS_ASKED, "")
         }
-        (Some(Said::Use), Kind::Identifier | Kind::Unusable) => decided(Kind::Category, "as asked", ""),
+        (Some(Said::Use), Kind::Identifier | Kind::Unusable) => decided(Kind::Category, AS_ASKED, ""),
         _ => decision,
+    }
+}
+
+/// By which kind rows are read that come later: in a file with decimal commas, numbers without any mark may have points between
+/// thousands there, as they might have here.
+pub(super) fn of_later_rows(kind: Kind, tally: &Tally, decimals: Decimals) -> Kind {
+    match kind {
+        Kind::Number(NumberForm { notation: Notation::Point, ornament })
+            if decimals == Decimals::HasComma && tally.read_by(Notation::Comma) == tally.present =>
+        {
+            Kind::Number(NumberForm { notation: Notation::CommaGrouped, ornament })
+        }
+        kind => kind,
     }
 }
 
@@ -156,8 +190,7 @@ fn by_values(
 ) -> Decision {
     let present = tally.present;
     let distinct = tally.distinct();
-    // What is not counted among the different values is another one, and is refused.
-    let is_one = distinct == Some(1) && tally.missing + tally.not_finite + tally.not_utf8 == 0;
+    let is_one = is_one_value(tally);
     let numbers = read + tally.not_finite;
     if present == 0 {
         return decided(Kind::Constant, "no row has a value", "");
@@ -172,12 +205,14 @@ fn by_values(
         return decided(Kind::Boolean, "", "");
     }
     if dates == present {
-        let reverse = if is_either_order { "write dates as 2024-01-31, or --category" } else { "" };
-        return decided(
-            Kind::Date { order, has_time: tally.of_texts.times > 0 },
-            if is_either_order { "the month may also be the second number" } else { "" },
-            reverse,
-        );
+        let why = match (is_either_order, tally.of_texts.short_years > 0) {
+            (true, true) => "the month may also be the second number; years of two digits count as 1969 to 2068",
+            (true, false) => "the month may also be the second number",
+            (false, true) => "years of two digits count as 1969 to 2068",
+            (false, false) => "",
+        };
+        let reverse = if why.is_empty() { "" } else { "write dates as 2024-01-31, or --category" };
+        return decided(Kind::Date { order, has_time: tally.of_texts.times > 0 }, why, reverse);
     }
     // A name in several rows is meant; one that stands once among numbers is a slip, unless it is a word among few numbers that
     // stand again and again, or there are codes such as 136A beside 136.
@@ -247,37 +282,35 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
 fn textual(tally: &Tally, has_numbers: bool) -> Decision {
     let (present, distinct) = (tally.present, tally.distinct());
     let most_differ = distinct.is_none_or(|distinct| 2 * distinct > present);
-    if distinct == Some(1) && tally.missing == 0 {
+    if is_one_value(tally) {
         return decided(Kind::Constant, "every row has the same value", "");
     }
     if tally.of_texts.uuids == present && most_differ && present >= ROWS_NUMBERED_MIN {
         return decided(Kind::Identifier, "UUIDs", "--use");
     }
-    // 12 kg, or 0:30. Few of them may well be names.
-    let behind_numbers =
-        !has_numbers && distinct.is_none_or(|distinct| distinct > FEW) && tally.are_texts_behind_numbers();
+    // Few of them may well be names.
+    let are_many = !has_numbers && distinct.is_none_or(|distinct| distinct > FEW);
+    let like_numbers = match are_many {
+        true if tally.are_of_digits_and_marks() => Some(OF_OTHER_MARKS),
+        true if tally.are_texts_behind_numbers() => Some(BEHIND_NUMBERS),
+        true if tally.are_numbers_behind_a_currency() => Some(IN_FRONT_OF_NUMBERS),
+        _ => tally.are_numbers_behind_apostrophes().then_some(BEHIND_APOSTROPHES),
+    };
     if distinct == Some(present) && present >= ROWS_NUMBERED_MIN {
-        let why = match (behind_numbers, tally.are_numbers_behind_apostrophes()) {
-            (true, _) => BEHIND_NUMBERS,
-            (false, true) => BEHIND_APOSTROPHES,
-            (false, false) => "a different text in every row",
-        };
-        return decided(Kind::Identifier, why, "--use");
+        return decided(Kind::Identifier, like_numbers.unwrap_or("a different text in every row"), "--use");
     }
     match distinct {
         Some(distinct) if distinct <= FEW || (distinct <= CATEGORIES_MAX && !most_differ) => {
-            let why = if has_numbers { "numbers and names" } else { "" };
-            let why = match (behind_numbers, tally.are_numbers_behind_apostrophes()) {
-                (true, _) => BEHIND_NUMBERS,
-                (false, true) => BEHIND_APOSTROPHES,
-                (false, false) => why,
-            };
+            let why = like_numbers.unwrap_or(if has_numbers { "numbers and names" } else { "" });
             decided(Kind::Category, why, if has_numbers { "--number" } else { "" })
         }
-        _ if behind_numbers => decided(Kind::Unusable, BEHIND_NUMBERS, "--use"),
-        _ if tally.are_numbers_behind_apostrophes() => decided(Kind::Unusable, BEHIND_APOSTROPHES, "--use"),
-        _ => decided(Kind::Unusable, "text with few repetitions", "--use"),
+        _ => decided(Kind::Unusable, like_numbers.unwrap_or("text with few repetitions"), "--use"),
     }
+}
+
+/// Whether this is why: the texts are numbers with something beside them.
+pub(super) fn is_of_numbers_with_text(why: &str) -> bool {
+    [BEHIND_NUMBERS, IN_FRONT_OF_NUMBERS, OF_OTHER_MARKS, BEHIND_APOSTROPHES].contains(&why)
 }
 
 /// What a column's name says of it.
@@ -304,13 +337,41 @@ fn name_of_rows(name: &str) -> Named {
             Named::RowNumber
         }
         "year" | "years" | "yr" | "time" | "date" => Named::Time,
-        "id" | "_id" | "uid" | "uuid" | "guid" | "pid" => Named::Identifier,
-        _ if lower.ends_with("_id") || lower.ends_with(" id") || lower.ends_with(".id") => Named::Identifier,
-        // `PassengerId`, `customerID`, but not `AMOUNT_PAID`.
-        _ if name.ends_with("Id") && name.len() > 2 => Named::Identifier,
-        _ if name.strip_suffix("ID").is_some_and(|before| before.ends_with(char::is_lowercase)) => Named::Identifier,
+        _ if names_things(name) || (name.ends_with("Id") && name.len() > 2) => Named::Identifier,
         _ => Named::Otherwise,
     }
+}
+
+/// Whether a column's name is that of what tells one thing from others: by its words, which signs, blanks and capitals divide.
+pub(super) fn names_things(name: &str) -> bool {
+    let (mut spaced, mut before) = (String::new(), ' ');
+    for c in name.chars() {
+        if before.is_lowercase() && c.is_uppercase() {
+            spaced.push(' ');
+        }
+        match c.is_alphanumeric() {
+            true => spaced.extend(c.to_lowercase()),
+            false => spaced.push(' '),
+        }
+        before = c;
+    }
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let [first, .., last] = words[..] else {
+        return words.first().is_some_and(|word| *word == "id" || names_things_alone(word));
+    };
+    let thing = words[words.len() - 2];
+    let is_number = NUMBERS.contains(&last) && is_among(thing, THINGS);
+    first == "id" || last == "id" || is_number || names_things_alone(last)
+}
+
+/// The same of a name's last word.
+fn names_things_alone(word: &str) -> bool {
+    let is_of_thing = |number: &&str| word.strip_suffix(*number).is_some_and(|thing| is_among(thing, THINGS));
+    is_among(word, IDENTIFIERS) || NUMBERS.iter().any(is_of_thing)
+}
+
+fn is_among(word: &str, words: &str) -> bool {
+    words.split(' ').any(|other| other == word)
 }
 
 /// How a form of numbers is told to a person, where it is not the plain one.

@@ -3,9 +3,10 @@
 //!
 //! Every value of every column of a file is read and counted (`survey`, `tally`, `texts`, `header`), and what a column is follows
 //! from all of them (`kinds`, `roles`); then rows become values (`table`, `cells`, `target`). Where the first reading has kept all
-//! that they are made of (`kept`, `store`), that is all; else the file is read a second time. Kinds come from all rows; whatever is
-//! learned, scales, categories, what stands for a missing value, comes from the rows that train (`transform`), makes inputs of all
-//! rows (`encoding`), and goes with the model as its schema (`schema`). By that, rows for the model are read once, as a stream (`raw`).
+//! that they are made of (`kept`, `store`), that is all; else the file is read a second time. Kinds come from all rows but those that are
+//! dropped; whatever is learned, scales, categories, what stands for a missing value, comes from the rows that train (`transform`),
+//! makes inputs of all rows (`encoding`), and goes with the model as its schema (`schema`). By that, rows for the model are read
+//! once, as a stream (`raw`).
 //!
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
@@ -84,6 +85,7 @@ use self::source::Source;
 use self::split::Split;
 use self::survey::{LIMITS, Limits, Survey};
 use self::table::Table;
+use self::tally::Tally;
 use self::target::TargetColumn;
 use self::transform::{Learning, Trained};
 pub use crate::model::scaling::Target;
@@ -98,6 +100,8 @@ const LETTERS_SPLIT: ValidationSplit = ValidationSplit::LastRows(NonZeroU32::new
 
 /// Columns that a sentence about too many inputs names.
 const WIDEST_SHOWN: usize = 3;
+/// Lines without a label that are no rows of the table, at most.
+const LINES_BELOW_MAX: u64 = 5;
 
 /// Rows of features, each with a target. At least one feature, and two classes or different numbers.
 #[derive(Clone, Debug)]
@@ -253,8 +257,12 @@ impl Dataset {
         let error = |fault| DatasetError { file: name.clone(), fault };
         let (first, others) = parts.split_first_mut().ok_or_else(|| error(Fault::NoFiles))?;
         let found = Survey::of(&first.source, options, limits).map_err(|fault| {
-            let is_bent = matches!(fault, Fault::Ragged { .. } | Fault::OneColumn { .. });
-            let table = if is_bent { title::table_below(&first.source) } else { None };
+            let table = match &fault {
+                Fault::Ragged { .. } | Fault::OneColumn { .. } => title::table_below(&first.source),
+                // What begins in the next line may be the rows.
+                Fault::FewerNames { line, .. } => title::table_below(&first.source).filter(|below| *below > line + 1),
+                _ => None,
+            };
             first.error(table.map_or(fault, |line| Fault::Titled { line }))
         })?;
         let (mut survey, mut kept) = found;
@@ -262,10 +270,31 @@ impl Dataset {
             part.layout =
                 survey.take_in(&mut kept, &part.source, options, limits).map_err(|fault| part.error(fault))?;
         }
-        let roles = roles::decide(&survey, options).map_err(error)?;
+        let mut roles = roles::decide(&survey, options).map_err(error)?;
+        // What a column is, no line below a table decides that is dropped: of sums, of units, or with the file's origin. Of those
+        // there are few; more rows without a label are rows of the table. And where ids are, none is gone for want of a label.
+        let dropped = roles.labels.iter().map(|&label| survey.tallies[label].missing).sum();
+        if options.missing_label == MissingLabel::Drop && (1..=LINES_BELOW_MAX).contains(&dropped) {
+            let files: Vec<_> = parts.iter().map(|part| (&part.source, &part.layout)).collect();
+            let mut labelled = survey.labelled(&files, &roles.labels, options, limits).map_err(error)?;
+            let is_open = |column: &roles::PlannedColumn| !matches!(column.kind, Kind::RowNumber | Kind::Identifier);
+            let open: Vec<bool> = roles.columns.iter().map(is_open).collect();
+            let mut exchange = |tallies: &mut Vec<Tally>| {
+                let pairs = tallies.iter_mut().zip(&mut labelled).zip(&open);
+                pairs.filter(|(_, is_open)| **is_open).for_each(|((all, labelled), _)| std::mem::swap(all, labelled));
+            };
+            exchange(&mut survey.tallies);
+            let again = roles::decide(&survey, options).map_err(error)?;
+            // Where the label is a guess, all rows have made it.
+            match again.labels == roles.labels {
+                true => roles = again,
+                false => exchange(&mut survey.tallies),
+            }
+        }
         if roles.side.is_some() && parts.iter().any(|part| part.side == Side::Validate) {
             return Err(error(Fault::TwoSplits));
         }
+        roles.hints.extend(files::columns_of_later_files(&parts));
         let table = table::read(&name, &parts, (&survey, kept), &roles, options, limits)?;
         // Tables of distinct values have done their part, and what is prepared needs the memory.
         survey.tallies = Vec::new();
@@ -350,7 +379,7 @@ impl Dataset {
                 (Role::Side, None) => Becomes::Nothing("it says which rows validate".to_owned()),
                 (Role::Group | Role::Feature, None) => Becomes::Nothing("it groups the rows".to_owned()),
             };
-            Ok(SchemaColumn { name: self.column_name(place), kind: column.kind, becomes })
+            Ok(SchemaColumn { name: self.column_name(place), kind: column.kind_of_later_rows, becomes })
         };
         let columns = self.roles.columns.iter().enumerate().map(column).collect::<Result<_, Fault>>()?;
         Ok(Schema { missing: self.options.missing.clone(), columns })

@@ -6,11 +6,18 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::date;
+use super::missing::MissingTokens;
 use super::place::{Column, Quoted, for_shell};
 use super::value;
 
 /// Fields that a summary shows.
 const EXAMPLES_MAX: usize = 2;
+/// Different texts that may all stand for no value.
+const TEXTS_MAX: usize = 5;
+/// Bytes of such a text, at most.
+const TEXT_BYTES_MAX: usize = 20;
+/// Rows of another form, at least: fewer are slips.
+const ROWS_OF_A_FORM_MIN: u64 = 3;
 
 /// Why values are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,21 +82,49 @@ pub struct Refusal {
     pub examples: Vec<Example>,
     /// Whether it is the label's column.
     pub is_label: bool,
+    /// The different texts that are refused, and where there are too many one more than may stand for no value.
+    pub(super) texts: Vec<String>,
+    /// A value of the column that is not refused, where one is known.
+    pub(super) taken: Option<String>,
+    /// The texts that stand for no value anyway.
+    pub(super) missing: MissingTokens,
+    /// Whether nothing but the first line is refused, in any column, and may hold the columns' names.
+    pub(super) may_be_header: bool,
 }
 
 impl Refusal {
     /// Of no rows yet.
     pub(super) fn new(column: Column, cause: Cause, is_label: bool) -> Refusal {
-        Refusal { column, cause, rows: 0, of: 0, examples: Vec::new(), is_label }
+        Refusal {
+            column,
+            cause,
+            rows: 0,
+            of: 0,
+            examples: Vec::new(),
+            is_label,
+            texts: Vec::new(),
+            taken: None,
+            missing: MissingTokens::default(),
+            may_be_header: false,
+        }
     }
 
     /// Takes a field in.
     pub(super) fn push(&mut self, line: u64, file: Option<&str>, field: &[u8]) {
         self.rows += 1;
-        if self.examples.len() < EXAMPLES_MAX {
-            let text = String::from_utf8_lossy(field).trim().to_owned();
-            self.examples.push(Example { line, file: file.map(str::to_owned), text });
+        let text = String::from_utf8_lossy(field);
+        let text = text.trim();
+        if self.texts.len() <= TEXTS_MAX && !self.texts.iter().any(|known| known == text) {
+            self.texts.push(text.to_owned());
         }
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(Example { line, file: file.map(str::to_owned), text: text.to_owned() });
+        }
+    }
+
+    /// Whether it is text among values of another kind.
+    pub(super) fn is_of_text(&self) -> bool {
+        matches!(self.cause, Cause::NotANumber | Cause::NotADate | Cause::NotABoolean)
     }
 
     /// Whether what is shown of it is dates, in another order than that of the column.
@@ -108,6 +143,62 @@ impl Refusal {
         })
     }
 
+    /// Whether a text is a value in another form, rather than a mark for none.
+    fn is_value(&self, text: &str) -> bool {
+        let digits = || text.bytes().filter(u8::is_ascii_digit);
+        // Spreadsheets write `#DIV/0!`, and programs 0000-00-00.
+        let is_all = |filler: &u8| digits().all(|digit| digit == *filler);
+        let is_filler = self.cause == Cause::NotADate && b"09".iter().any(is_all);
+        self.is_of_text() && digits().next().is_some() && !text.starts_with('#') && !is_filler
+    }
+
+    /// The option that takes all of these texts for missing, where they may be meant so and are few.
+    fn as_missing(&self) -> Option<String> {
+        // What no shell and no terminal takes for something else in quotes.
+        let is_quotable = |c: char| c.is_alphanumeric() || "._+-/% #*=<>()!&:;~$@–—−…".contains(c);
+        let is_mark = |text: &String| {
+            let is_word = !text.is_empty() && text.len() <= TEXT_BYTES_MAX && text.chars().all(is_quotable);
+            is_word && !self.is_value(text)
+        };
+        let are_marks = self.texts.len() <= TEXTS_MAX && self.texts.iter().all(is_mark);
+        // Else no value would be left.
+        let are_some = self.rows < self.of && (self.is_of_text() || self.cause == Cause::NotFinite);
+        (are_marks && are_some && !self.may_be_header && self.without_sums().is_none()).then(|| {
+            let mut missing = self.missing.clone();
+            missing.named.extend(self.texts.iter().cloned());
+            format!("--missing {} takes such values for missing in all columns", for_shell(&missing.to_string()))
+        })
+    }
+
+    /// What stands before the options: what the values seem to be.
+    fn remedy(&self) -> String {
+        let are_values = self.examples.iter().all(|example| self.is_value(&example.text));
+        let first = self.examples.first();
+        match (self.without_sums(), &self.taken, first) {
+            (Some(sums), ..) => sums,
+            (None, _, Some(first)) if self.may_be_header => {
+                format!("if line {} names the columns, say --header yes; or: ", first.line)
+            }
+            _ if self.is_of_other_dates() => "write all of them as 2024-01-31, or: ".to_owned(),
+            (None, Some(taken), Some(first)) if are_values && self.rows >= ROWS_OF_A_FORM_MIN => {
+                let marks = [value::decimal_comma(&first.text), value::decimal_comma(taken)];
+                let what = match marks {
+                    [Some(one), Some(other)] if one != other => "decimal commas and decimal points",
+                    _ => "two forms",
+                };
+                let (one, other) = (Quoted(&first.text), Quoted(taken));
+                format!("{what} are mixed, as in {one} and {other}: write all in one form, or: ")
+            }
+            (None, Some(taken), Some(_)) if are_values => {
+                format!("correct them (others are like {}), or: ", Quoted(taken))
+            }
+            (None, None, Some(_)) if are_values && self.cause == Cause::NotANumber => {
+                "write them as numbers alone, in one unit, or: ".to_owned()
+            }
+            _ => "correct them, or: ".to_owned(),
+        }
+    }
+
     /// What would take the values.
     fn cure(&self) -> String {
         let word = self.column.as_word();
@@ -116,23 +207,13 @@ impl Refusal {
         } else {
             format!("--ignore {word} leaves the column out")
         };
-        // Of several texts the first that are known; the same option takes more.
-        // What neither a shell nor a terminal takes for something else, and what no shell does in quotes.
-        let is_plain = |c: char| c.is_alphanumeric() || "._+-/%".contains(c);
-        let is_quotable = |c: char| is_plain(c) || " #*=<>()!&:;~$@".contains(c);
-        let is_word = |text: &&String| !text.is_empty() && text.len() <= 20 && text.chars().all(is_quotable);
-        let mut texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
-        texts.dedup();
-        let texts: Vec<String> = texts.iter().filter(is_word).cloned().collect();
-        let tokens = format!("default,{}", texts.join(","));
-        let quote = if tokens.chars().all(|c| c == ',' || is_plain(c)) { "" } else { "'" };
-        let as_missing = (!texts.is_empty())
-            .then(|| format!("--missing {quote}{tokens}{quote} takes such values for missing"))
-            // No value would be left.
-            .filter(|_| self.cause != Cause::NoSide && self.rows < self.of && !self.is_of_other_dates());
-        let as_missing = as_missing.filter(|_| self.without_sums().is_none());
         let other = match self.cause {
-            Cause::NotUtf8 => Some("iconv -f LATIN1 -t UTF-8 FILE > FILE.csv converts the file".to_owned()),
+            // Of Latin-1 all letters are there, and those that it lacks.
+            Cause::NotUtf8 => Some(
+                "iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.csv converts the file where it is of Windows or Latin-1, which is a \
+                 guess"
+                    .to_owned(),
+            ),
             Cause::NotANumber if self.is_label => Some("--task classify takes them for names of classes".to_owned()),
             Cause::NotANumber | Cause::NotADate | Cause::NotABoolean => {
                 Some(format!("--category {word} takes all for names"))
@@ -142,15 +223,9 @@ impl Refusal {
             Cause::NoSide => return "write true or false, validate or train".to_owned(),
             Cause::NotFinite => None,
         };
-        let as_missing = as_missing.filter(|_| !matches!(self.cause, Cause::NotUtf8 | Cause::Missing | Cause::NoLabel));
         let ignore = Some(ignore).filter(|_| self.cause != Cause::NoLabel);
-        let cures: Vec<String> = [as_missing, other, ignore].into_iter().flatten().collect();
-        let first = match self.without_sums() {
-            Some(sums) => sums,
-            None if self.is_of_other_dates() => "write all of them as 2024-01-31, or: ".to_owned(),
-            None => "correct them, or: ".to_owned(),
-        };
-        first + &cures.join(", ")
+        let cures: Vec<String> = [self.as_missing(), other, ignore].into_iter().flatten().collect();
+        self.remedy() + &cures.join(", ")
     }
 
     /// The summary as JSON.

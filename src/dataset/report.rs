@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::Dataset;
 use super::kinds::{self, Kind};
+use super::missing::MissingTokens;
 use super::options::Task;
-use super::place::{Quoted, listed};
+use super::place::{Quoted, for_shell, listed};
 use super::roles::{PlannedColumn, Role};
 use super::schema::{Becomes, Schema};
 use super::target::TargetColumn;
@@ -28,6 +29,7 @@ pub struct Report {
     close: Option<&'static str>,
     separator: Option<u8>,
     columns: Vec<Line>,
+    needed_marks: Vec<String>,
     hints: Vec<String>,
     inputs: Option<usize>,
 }
@@ -69,6 +71,7 @@ impl Report {
             close: data.survey.close,
             separator: data.survey.separator,
             columns: columns.collect(),
+            needed_marks: data.roles.needed_marks.clone(),
             hints: data.roles.hints.clone(),
             inputs: schema.map(Schema::width),
         }
@@ -188,21 +191,32 @@ impl Report {
         for line in &self.columns {
             if !line.doubtful.is_empty() {
                 let rows = |count: u64| if count == 1 { "row" } else { "rows" };
-                let token = |(token, count): &(String, u64)| format!("{} ({count} {})", Quoted(token), rows(*count));
+                // A backslash as it is written: `\N`.
+                let quoted = |token: &String| Quoted(token).to_string().replace("\\\\", "\\");
+                let token = |(token, count): &(String, u64)| format!("{} ({count} {})", quoted(token), rows(*count));
                 let tokens: Vec<String> = line.doubtful.iter().map(token).collect();
                 let [count, them] = match &line.doubtful[..] {
                     [(_, 1)] => ["counts", "it for a value"],
                     _ => ["count", "them for values"],
                 };
-                notes.push(format!(
-                    "{}: {} {count} as missing; --missing \"\" takes {them}",
-                    line.title(),
-                    tokens.join(", ")
-                ));
+                let (title, tokens) = (line.title(), tokens.join(", "));
+                notes.push(match self.without(&line.doubtful) {
+                    Some(others) => format!("{title}: {tokens} {count} as missing; --missing {others} takes {them}"),
+                    None => format!("{title}: {tokens} {count} as missing, as among the numbers of other columns"),
+                });
             }
         }
         notes.extend(self.hints.iter().cloned());
         notes
+    }
+
+    /// The marks for missing values that are needed beside these, as a shell takes them; none where one of these is needed itself.
+    fn without(&self, doubtful: &[(String, u64)]) -> Option<String> {
+        if doubtful.iter().any(|(token, _)| self.needed_marks.contains(token)) {
+            return None;
+        }
+        let needed = MissingTokens { usual: false, named: self.needed_marks.clone() };
+        Some(if needed.named.is_empty() { "\"\"".to_owned() } else { for_shell(&needed.to_string()) })
     }
 
     /// All of it as JSON.

@@ -1,7 +1,7 @@
 //! What becomes of each column: which is the label, which are learned from, which are left out, and why. Owns these decisions
 //! and the options that name columns; does not know rows.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::codes::Code;
 use super::error::Fault;
@@ -23,6 +23,8 @@ const ALIKE_SHOWN: usize = 4;
 /// Columns with numbers that may stand for no value that a sentence names.
 const CODES_SHOWN: usize = 4;
 
+/// Different things that are more than categories, at least.
+const THINGS_MANY: u64 = 20;
 /// Rows to each line of sums, at least.
 const SUMS_OF_ROWS_MIN: u64 = 10;
 
@@ -46,6 +48,8 @@ pub(super) enum Role {
 pub(super) struct PlannedColumn {
     pub(super) column: Column,
     pub(super) kind: Kind,
+    /// How a model reads the column, in rows that may be written with more marks than these.
+    pub(super) kind_of_later_rows: Kind,
     pub(super) role: Role,
     /// Why it is of this kind, where that is not plain.
     pub(super) why: &'static str,
@@ -71,6 +75,8 @@ pub(super) struct Roles {
     pub(super) task_why: String,
     /// Whether the task is a guess.
     pub(super) task_is_guess: bool,
+    /// Marks for missing values that stand where no text is a value.
+    pub(super) needed_marks: Vec<String>,
     /// Sentences for the person.
     pub(super) hints: Vec<String>,
 }
@@ -152,8 +158,9 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
         let label = (0..width).rev().filter(is_candidate).find(|place| passed_over(place).is_none()).unwrap_or(last);
         if let Some(why) = passed_over(&last).filter(|_| label != last) {
             let (column, last) = (survey.column(label), survey.column(last));
+            let first = if kinds::is_of_numbers_with_text(why) { "write its numbers alone and " } else { "" };
             hints.push(format!(
-                "the label is {column}: the last column, {last}, is none ({why}); if it is, say --label {}",
+                "the label is {column}: the last column, {last}, is none ({why}); if it is, {first}say --label {}",
                 last.as_word()
             ));
         }
@@ -207,15 +214,47 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
             }
         }
     }
+    for (column, tally) in columns.iter_mut().zip(&survey.tallies) {
+        column.kind_of_later_rows = kinds::of_later_rows(column.kind, tally, decimals);
+    }
+    if options.task.is_none() && task == Task::Classify {
+        hints.extend(numbers_with_text(&columns[labels[0]], &survey.tallies[labels[0]]));
+    }
     hints.extend(alike_categories(&columns, survey));
+    hints.extend(repeated_identifiers(&columns, survey));
     hints.extend(points_of_thousands(&columns, survey, decimals));
     hints.extend(sums_among_rows(&columns, survey));
     hints.extend(stand_for_none(&columns, survey, options, task));
-    let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, hints };
+    let needed_marks = marks_among_numbers(&columns, survey);
+    let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, needed_marks, hints };
     if roles.labels.len() > 1 && task == Task::Classify {
         return Err(Fault::SeveralLabels);
     }
     Ok(roles)
+}
+
+/// Labels that are numbers to a person, and how to have them fitted.
+fn numbers_with_text(label: &PlannedColumn, tally: &Tally) -> Option<String> {
+    let example = tally.example(|text| text.contains(|c: char| c.is_ascii_digit()))?;
+    kinds::is_of_numbers_with_text(label.why).then(|| {
+        format!(
+            "the labels in {} are numbers with text beside them, such as {}, and taken for names; write the numbers alone, in one \
+             unit, if they are to be fitted",
+            label.column,
+            Quoted(&example)
+        )
+    })
+}
+
+/// Marks for missing values in columns of numbers, dates and booleans, which would refuse them as values.
+fn marks_among_numbers(columns: &[PlannedColumn], survey: &Survey) -> Vec<String> {
+    let refuses = |column: &PlannedColumn| {
+        let is_in_use = matches!(column.role, Role::Feature | Role::Label);
+        is_in_use && matches!(column.kind, Kind::Number(_) | Kind::Date { .. } | Kind::Boolean)
+    };
+    let pairs = columns.iter().zip(&survey.tallies).filter(|(column, _)| refuses(column));
+    let marks: BTreeSet<&String> = pairs.flat_map(|(_, tally)| tally.of_texts.tokens.keys()).collect();
+    marks.into_iter().cloned().collect()
 }
 
 /// Categories of a column that may be meant for one. Single letters in two cases are two codes, rather.
@@ -233,6 +272,26 @@ fn alike_categories(columns: &[PlannedColumn], survey: &Survey) -> Option<String
         let found = listed(found.iter(), ALIKE_SHOWN);
         format!("categories that differ only in case or spaces are different ones: {found}; write them alike where they are one")
     })
+}
+
+/// Columns named as what tells things from each other, each of which has several rows: they are learned from, and how to say otherwise.
+fn repeated_identifiers(columns: &[PlannedColumn], survey: &Survey) -> Option<String> {
+    let repeats = |column: &PlannedColumn, tally: &Tally| {
+        let are_many = column.distinct.is_none_or(|distinct| distinct > THINGS_MANY && distinct < tally.present);
+        let is_number = matches!(column.kind, Kind::Number(_)) && tally.plain.whole == tally.present;
+        are_many && (is_number || column.kind == Kind::Category)
+    };
+    let is_named = |column: &PlannedColumn| column.column.name.as_deref().is_some_and(kinds::names_things);
+    let is_guess = |column: &PlannedColumn| column.role == Role::Feature && column.why != kinds::AS_ASKED;
+    let pairs = columns.iter().zip(&survey.tallies).filter(|(column, _)| is_guess(column) && is_named(column));
+    let found: Vec<&Column> =
+        pairs.filter(|(column, tally)| repeats(column, tally)).map(|(column, _)| &column.column).collect();
+    let word = found.first()?.as_word();
+    let found = listed(found.iter(), CODES_SHOWN);
+    Some(format!(
+        "{found}: such a name tells things from each other, and some have several rows; --group {word} has all rows of one \
+         train or all validate, --ignore {word} leaves the column out"
+    ))
 }
 
 /// Whether a file's decimal mark is a comma: there are columns of which nothing else can be said, and none with a decimal point.
@@ -328,7 +387,17 @@ fn planned(column: Column, decision: Decision, role: Role, tally: &Tally) -> Pla
         }
         _ => Vec::new(),
     };
-    PlannedColumn { column, kind, role, why, reverse, missing: tally.missing, distinct: tally.distinct(), doubtful }
+    PlannedColumn {
+        column,
+        kind,
+        kind_of_later_rows: kind,
+        role,
+        why,
+        reverse,
+        missing: tally.missing,
+        distinct: tally.distinct(),
+        doubtful,
+    }
 }
 
 fn role_by_kind(decision: &Decision, tally: &Tally) -> Role {

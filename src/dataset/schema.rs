@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::cells::Field;
-use super::date::DateOrder;
+use super::date::{self, DateOrder};
 use super::kinds::Kind;
 use super::missing::MissingTokens;
 use super::place::{Column, Quoted};
@@ -60,16 +60,22 @@ pub struct RowFault {
     pub cause: Cause,
     /// What stands there.
     pub text: String,
-    /// How the column's numbers are written, where this looks like one that is written otherwise.
-    written: Option<Notation>,
+    /// How the column's numbers or dates are written, where this looks like one that is written otherwise.
+    written: Option<String>,
 }
 
 impl RowFault {
     /// What stands in a field of this number is nothing of its column's kind.
     pub(super) fn new(number: usize, column: &SchemaColumn, cause: Cause, text: String) -> RowFault {
-        let looks_written = text.contains(|c: char| c.is_ascii_digit()) && text.contains(['.', ',']);
-        let written = match column.kind {
-            Kind::Number(form) if looks_written && cause == Cause::NotANumber => Some(form.notation),
+        let has_digit = text.contains(|c: char| c.is_ascii_digit());
+        let written = match (column.kind, cause) {
+            (Kind::Number(NumberForm { notation, ornament: Some(ornament) }), Cause::NotANumber) if has_digit => {
+                Some(format!("{} with {ornament}", notation.name()))
+            }
+            (Kind::Number(form), Cause::NotANumber) if has_digit && text.contains(['.', ',']) => {
+                Some(form.notation.name().to_owned())
+            }
+            (Kind::Date { order, .. }, Cause::NotADate) if date::orders(&text) != 0 => Some(order.example().to_owned()),
             _ => None,
         };
         RowFault { column: Column { number, name: Some(column.name.clone()) }, cause, text, written }
@@ -79,15 +85,18 @@ impl RowFault {
 impl fmt::Display for RowFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = format!("{}: {}", self.column, Quoted(&self.text));
-        if let Some(notation) = self.written {
-            let example = notation.name();
-            return write!(f, "{field} is no number: the model's are written like {example}");
+        if let Some(example) = &self.written {
+            let what = if self.cause == Cause::NotADate { "date" } else { "number" };
+            return write!(f, "{field} is no {what}: the model's are written like {example}");
         }
         let why = match self.cause {
             Cause::NotANumber => "is no number",
             Cause::NotADate => "is no date",
             Cause::NotABoolean => "is neither true nor false",
             Cause::Missing => "is no value, and this model takes none missing",
+            Cause::NotUtf8 => {
+                "is not UTF-8; if Windows wrote the file, iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.csv converts it"
+            }
             Cause::NotFinite => "is no finite number, or too far from those that trained",
             _ => "cannot be used",
         };

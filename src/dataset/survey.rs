@@ -1,5 +1,5 @@
-//! The first reading of a file: every value of every column is counted, and the first line is judged. Owns what is found; does
-//! not know what it is used for.
+//! The first reading of a file: every value of every column is counted, and the first line is judged; and the one that counts again
+//! where rows are dropped. Owns what is found; does not know what it is used for.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ use crate::model::network::{CLASSES_MAX, INPUTS_MAX};
 
 /// Lines of another width that are shown.
 const RAGGED_SHOWN: usize = 2;
+/// Lines that repeat the first one that are told one by one.
+const REPEATED_SHOWN: usize = 4;
 
 /// What a file may hold. Constant but for tests, which could not fill the real ones.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +60,8 @@ pub(super) struct Survey {
 pub(super) struct Layout {
     /// The field in which each column stands; none where they stand in order.
     pub(super) fields: Option<Vec<usize>>,
+    /// The names of its columns that the first file has not.
+    pub(super) others: Vec<String>,
 }
 
 impl Survey {
@@ -80,6 +84,7 @@ impl Survey {
             lines: Lines::default(),
             rows: 0,
             runs: 0,
+            repeated: (0, Vec::new()),
             last_line: first_line,
         };
         let (mut values, mut room) = (Values::default(), Vec::new());
@@ -93,6 +98,9 @@ impl Survey {
                 counting.lines.push(counting.rows as usize, line);
                 counting.count(record.len(), line, first, options);
                 counting.runs += u64::from(step.is_some() && header::step(record.iter()) == step);
+                if record.iter().eq(first.iter()) {
+                    counting.repeat(line);
+                }
             }
             for (place, tally) in counting.tallies.iter_mut().enumerate() {
                 tally.take_all(block.column(place, &mut room), &options.missing, &mut values);
@@ -120,7 +128,7 @@ impl Survey {
         let separator = options.separator.map(|separator| separator.0);
         let mut records = Records::open(input, separator, limits.record_bytes)?;
         let first = records.first()?.ok_or(Fault::Empty)?;
-        let (mut fields, mut width) = (None, self.tallies.len());
+        let (mut fields, mut others, mut width) = (None, Vec::new(), self.tallies.len());
         if let Some(names) = &self.names {
             let found = first.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
             records.advance()?;
@@ -128,6 +136,7 @@ impl Survey {
             let found = align_names(found, names, records.first()?);
             width = found.len();
             fields = if found == *names { None } else { Some(places(names, &found)?) };
+            others = found.into_iter().filter(|name| !name.is_empty() && !names.contains(name)).collect();
         }
         let (mut values, mut room) = (Values::default(), Vec::new());
         let (before, mut lines) = (self.rows, Lines::default());
@@ -153,7 +162,49 @@ impl Survey {
         }
         self.tallies.iter_mut().for_each(Tally::settle);
         kept.end_part((self.rows - before) as usize, lines);
-        Ok(Layout { fields })
+        Ok(Layout { fields, others })
+    }
+
+    /// Counts again, of files that have been read and are laid out so, with no row that lacks one of these labels; those of the labels
+    /// stay as they are.
+    pub(super) fn labelled(
+        &self,
+        files: &[(&Source<'_>, &Layout)],
+        labels: &[usize],
+        options: &ReadOptions,
+        limits: &Limits,
+    ) -> Result<Vec<Tally>, Fault> {
+        let width = self.tallies.len();
+        let mut tallies = vec![Tally::new(width); width];
+        let (mut values, mut room, mut rows) = (Values::default(), Vec::new(), Vec::new());
+        for (source, layout) in files {
+            let field = |place: usize| layout.fields.as_ref().map_or(place, |fields| fields[place]);
+            let is_there = |text: &str| !options.missing.has(text.trim());
+            let (_, input) = source.open()?;
+            let separator = options.separator.map(|separator| separator.0);
+            let mut records = Records::open(input, separator, limits.record_bytes)?;
+            if self.names.is_some() {
+                records.advance()?;
+            }
+            while let Some(block) = records.block()? {
+                let has = |record: Record<'_>, label: usize| {
+                    // Another encoding is refused later.
+                    std::str::from_utf8(record.text(field(label)).bytes()).map_or(true, is_there)
+                };
+                let has_all = |record: Record<'_>| labels.iter().all(|&label| has(record, label));
+                rows.clear();
+                rows.extend(block.records().filter(|&(_, record)| has_all(record)).map(|(row, _)| row));
+                if rows.is_empty() {
+                    continue;
+                }
+                for (place, tally) in tallies.iter_mut().enumerate() {
+                    tally.take_all(block.column_of(&rows, field(place), &mut room), &options.missing, &mut values);
+                }
+            }
+        }
+        tallies.iter_mut().for_each(Tally::settle);
+        labels.iter().for_each(|&label| tallies[label] = self.tallies[label].clone());
+        Ok(tallies)
     }
 }
 
@@ -183,6 +234,8 @@ struct Counting {
     rows: u64,
     /// Rows whose fields count up by the first line's step.
     runs: u64,
+    /// Rows that are the same as the first line, and the lines of some.
+    repeated: (u64, Vec<u64>),
     last_line: u64,
 }
 
@@ -207,6 +260,15 @@ impl Counting {
             let number = number(first.text(self.tallies.len()), options);
             self.kept.begin(number.unwrap_or(f64::NAN), width);
             self.tallies.push(Tally::new(width));
+        }
+    }
+
+    /// Notes a row that is the same as the first line.
+    fn repeat(&mut self, line: u64) {
+        let (count, lines) = &mut self.repeated;
+        *count += 1;
+        if lines.len() < REPEATED_SHOWN {
+            lines.push(line);
         }
     }
 
@@ -245,11 +307,23 @@ impl Counting {
             .map(|(place, field)| std::str::from_utf8(field).map(str::trim).map_err(|_| place))
             .collect();
         let texts = align(texts, first.len(), width, &self.tallies);
+        let all_fit = self.widths.get(&width).is_some_and(|(count, _)| *count == self.rows);
+        let is_open = options.header != Some(false);
+        let lacks_name = |texts: &Vec<&str>| texts.len() + 1 == width && header::are_words(texts);
+        if is_open && all_fit && texts.as_ref().is_ok_and(lacks_name) {
+            return Err(Fault::FewerNames { line: first_line, names: first.len() });
+        }
         let judged = match (&texts, options.header) {
             (Ok(_), Some(is_header)) => header::Verdict { is_header, close: None },
             (Ok(texts), None) => header::judge(texts, &self.tallies, &options.missing, self.rows, self.runs),
             (Err(_), said) => header::Verdict { is_header: said == Some(true), close: None },
         };
+        let (count, lines) = std::mem::take(&mut self.repeated);
+        let is_repeated =
+            |texts: &Vec<&str>| header::is_repeated(texts, &self.tallies, judged.is_header, count, self.rows);
+        if is_open && texts.as_ref().is_ok_and(is_repeated) {
+            return Err(Fault::RepeatedNames { first: first_line, count, lines });
+        }
         let names = match (judged.is_header, texts) {
             (true, Ok(texts)) => Some(texts.into_iter().map(str::to_owned).collect()),
             (true, Err(place)) => {
@@ -338,8 +412,8 @@ fn places(names: &[String], found: &[String]) -> Result<Vec<usize>, Fault> {
     }
 }
 
-/// The first line's texts, one for each column where they are names: R leaves out the name of the rows' names, and a
-/// separator may stand at the end of the rows or of the names alone.
+/// The first line's texts, one for each column where they are names: R leaves out the name of the rows' names, which all differ, and
+/// a separator may stand at the end of the rows or of the names alone.
 fn align<'a>(
     texts: Result<Vec<&'a str>, usize>,
     got: usize,
@@ -349,7 +423,12 @@ fn align<'a>(
     let mut texts = texts?;
     if got + 1 == width {
         let ends_empty = below.get(width - 1).is_some_and(|tally| tally.present == 0);
-        texts.insert(if ends_empty { got } else { 0 }, "");
+        let names_rows = below.first().is_some_and(Tally::may_name_rows);
+        match (ends_empty, names_rows) {
+            (true, _) => texts.push(""),
+            (false, true) => texts.insert(0, ""),
+            (false, false) => {}
+        }
     } else if got == width + 1 && texts.last().is_some_and(|text| text.is_empty()) {
         texts.pop();
     }

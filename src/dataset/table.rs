@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::cells::Column;
+use super::cells::{Column, Field};
 use super::delimited::{Block, Record, Records, Text};
 use super::error::{DatasetError, Fault};
 use super::files::{Part, Side};
@@ -11,7 +11,7 @@ use super::kept::{Kept, Labels};
 use super::lines::Lines;
 use super::memo::Memo;
 use super::options::{Impute, MissingLabel, ReadOptions, Task};
-use super::refusal::{Cause, Refusal};
+use super::refusal::{Cause, Example, Refusal};
 use super::roles::{Role, Roles};
 use super::store::Store;
 use super::survey::{Limits, Survey};
@@ -369,13 +369,32 @@ impl<'a> Filling<'a> {
         self.refusals.entry((place, cause)).or_insert_with(column).push(row.line, row.file, row.field(place));
     }
 
+    /// What is refused, with what a sentence can say of it by all the rest.
+    fn refused(&mut self) -> Vec<Refusal> {
+        let missing = &self.options.missing;
+        let first_line = self.lines.of(0);
+        let is_of_first_line = |refusal: &Refusal| {
+            let is_there = |example: &Example| example.file.is_none() && example.line == first_line;
+            refusal.rows == 1 && refusal.is_of_text() && refusal.examples.iter().all(is_there)
+        };
+        let may_be_header = self.survey.names.is_none()
+            && self.options.header.is_none()
+            && self.refusals.values().all(is_of_first_line);
+        let with_rest = |((place, _), refusal): ((usize, Cause), Refusal)| {
+            let kind = self.roles.columns[place].kind;
+            let is_taken = |text: &str| !matches!(Field::of_text(text, kind, missing), Ok(Field::Missing) | Err(_));
+            let taken = self.survey.tallies[place].example(is_taken);
+            Refusal { of: self.read, taken, missing: missing.clone(), may_be_header, ..refusal }
+        };
+        std::mem::take(&mut self.refusals).into_iter().map(with_rest).collect()
+    }
+
     fn finish(mut self) -> Result<Table, Fault> {
         if self.read != self.survey.rows {
             return Err(Fault::Changed);
         }
         if !self.refusals.is_empty() {
-            let of = self.read;
-            let refusals: Vec<_> = self.refusals.into_values().map(|refusal| Refusal { of, ..refusal }).collect();
+            let refusals = self.refused();
             let first_line = self.lines.of(0);
             let names = self.survey.names.as_deref();
             return Err(title::names_or_units(names, first_line, &refusals).unwrap_or(Fault::Refused { refusals }));

@@ -318,24 +318,65 @@ impl Tally {
         Some(count(self.numbers.len())? + count(self.texts.distinct())?)
     }
 
-    /// Whether no value is a number, and each begins with one, with a unit or a time of day behind it.
+    /// Whether no value is a number, and each begins with one or a currency's sign and one, with a unit or a time of day behind it.
     pub(super) fn are_texts_behind_numbers(&self) -> bool {
         // Of a street with a number in front there is more behind it.
         let is_unit = |text: &str| {
-            let behind =
-                text.trim_start_matches(|c: char| c.is_ascii_digit() || c.is_whitespace() || ".,:'".contains(c));
+            let is_of_number = |c: char| c.is_ascii_digit() || c.is_whitespace() || ".,:'".contains(c);
+            let behind = value::behind_currency(text).trim_start_matches(is_of_number);
             behind.chars().count() <= UNIT_CHARACTERS_MAX
         };
         let are_units = self.texts.known_values().is_none_or(|mut texts| texts.all(|(text, _)| is_unit(text)));
         self.plain.count + self.not_finite + self.not_utf8 == 0 && self.texts.begin_with_digits() && are_units
     }
 
+    /// Whether each value is digits, perhaps with the sign of a currency, and marks between them that no number has so.
+    pub(super) fn are_of_digits_and_marks(&self) -> bool {
+        let is_of_digit_or_mark = |c: char| c.is_ascii_digit() || c.is_whitespace() || ".,'’".contains(c);
+        let is_one = |text: &str| {
+            let digits = value::behind_currency(text);
+            digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(is_of_digit_or_mark)
+        };
+        self.are_all_texts(is_one)
+    }
+
+    /// Whether each value is a number behind the name of one and the same currency.
+    pub(super) fn are_numbers_behind_a_currency(&self) -> bool {
+        let first = self.texts.known_values().and_then(|mut texts| texts.next());
+        let name = first.and_then(|(text, _)| value::currency_in_front(text));
+        name.is_some() && self.are_all_texts(|text| value::currency_in_front(text) == name)
+    }
+
+    /// Whether all values are known texts of some kind, and there are any.
+    fn are_all_texts(&self, is_one: impl Fn(&str) -> bool) -> bool {
+        let are_all = self.texts.known_values().is_some_and(|mut texts| texts.all(|(text, _)| is_one(text)));
+        are_all && self.present > 0 && self.plain.count + self.not_finite + self.not_utf8 == 0
+    }
+
     /// Whether each value is a number behind an apostrophe, as a spreadsheet has it that is to take it for text.
     pub(super) fn are_numbers_behind_apostrophes(&self) -> bool {
         let is_one =
             |text: &str| text.strip_prefix('\'').is_some_and(|rest| matches!(value::plain(rest), Reading::Number(_)));
-        let are_all = self.texts.known_values().is_some_and(|mut texts| texts.all(|(text, _)| is_one(text)));
-        are_all && self.present > 0 && self.plain.count + self.not_finite + self.not_utf8 == 0
+        self.are_all_texts(is_one)
+    }
+
+    /// Whether the values may name the rows: all differ, and are texts or whole numbers.
+    pub(super) fn may_name_rows(&self) -> bool {
+        let all_differ = self.distinct().is_none_or(|distinct| distinct + self.not_utf8 == self.present);
+        let Plain { count, whole, repeats, .. } = self.plain;
+        self.missing + self.not_finite == 0 && all_differ && !repeats && whole == count
+    }
+
+    /// One of the values of which this holds, as it is written: of the texts that are known, or the least of the plain numbers.
+    pub(super) fn example(&self, is_meant: impl Fn(&str) -> bool) -> Option<String> {
+        let text = self.texts.known_values().into_iter().flatten().map(|(text, _)| text).find(|text| is_meant(text));
+        let least = (self.plain.count > 0).then(|| self.plain.least.to_string());
+        text.map(str::to_owned).or(least.filter(|text| is_meant(text)))
+    }
+
+    /// How often this text stands among the values, where it is no plain number and is known.
+    pub(super) fn times(&self, text: &str) -> Option<u64> {
+        self.texts.known_values()?.find(|(known, _)| *known == text).map(|(_, times)| times)
     }
 
     /// The texts among the values that are what a line of sums is called, and how often each stands.
@@ -373,9 +414,10 @@ impl Tally {
         let reads = |notation: Notation| self.read_by(notation);
         let most = order.into_iter().map(reads).max().unwrap_or(0);
         let best = order.into_iter().find(|&notation| reads(notation) == most).unwrap_or_default();
-        // Numbers that are plain are so to anybody.
+        // Numbers that are plain are so to anybody; and where a decimal mark stood, only one of those with blanks would read as much.
+        let is_plain_to_all = matches!(best, Point | SpacedPoint | SpacedComma);
         let is_rival = |other: &Notation| other.has_comma() != best.has_comma() && reads(*other) == most;
-        let rival = order.into_iter().find(is_rival).filter(|_| best != Point);
+        let rival = order.into_iter().find(is_rival).filter(|_| !is_plain_to_all);
         (best, most, rival)
     }
 

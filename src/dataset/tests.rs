@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use super::*;
 
+mod advice;
 mod cases;
 mod collected;
 mod kept;

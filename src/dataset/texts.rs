@@ -24,6 +24,7 @@ struct Class {
     boolean: Option<bool>,
     is_uuid: bool,
     has_time: bool,
+    has_short_year: bool,
     is_word: bool,
     is_code: bool,
     ornament: Option<Ornament>,
@@ -62,6 +63,7 @@ impl Class {
             boolean: value::boolean(text),
             is_uuid: value::is_uuid(text),
             has_time: dates != 0 && date::has_time(text),
+            has_short_year: dates != 0 && date::has_short_year(text),
             is_word: value::is_word(text),
             is_code: value::is_code(text),
             ornament: ornament.filter(|_| notations != 0),
@@ -106,6 +108,8 @@ pub(super) struct Counts {
     pub(super) booleans: [u64; 2],
     pub(super) dates: [u64; DateOrder::ALL.len()],
     pub(super) times: u64,
+    /// Dates whose year has two digits.
+    pub(super) short_years: u64,
     pub(super) uuids: u64,
     /// How often each mark for a missing value stands.
     pub(super) tokens: BTreeMap<String, u64>,
@@ -134,6 +138,7 @@ impl Counts {
         }
         self.uuids += times * u64::from(class.is_uuid);
         self.times += times * u64::from(class.has_time);
+        self.short_years += times * u64::from(class.has_short_year);
     }
 
     /// Takes a mark for a missing value in that stands so often.
@@ -196,7 +201,7 @@ impl Texts {
         let class = Class::of(text);
         self.are_words &= class.is_word;
         self.are_codes &= class.is_code;
-        self.begin_with_digits &= text.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        self.begin_with_digits &= value::behind_currency(text).as_bytes().first().is_some_and(u8::is_ascii_digit);
         self.hashes.push(hash::of_text(text.as_bytes()));
         match self.know(text, Known::Text(class)) {
             Some(code) => Taken::Code(code),

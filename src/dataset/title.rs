@@ -4,8 +4,9 @@
 use std::io::Read as _;
 
 use super::error::Fault;
-use super::refusal::{Cause, Refusal};
+use super::refusal::Refusal;
 use super::source::Source;
+use super::value;
 
 /// Lines above a table, at most.
 const LINES_OF_A_TITLE_MAX: u64 = 20;
@@ -17,24 +18,36 @@ const LINES_OF_A_TABLE_MIN: usize = 3;
 
 const SEPARATORS: [u8; 4] = [b';', b'\t', b',', b'|'];
 
-/// What a row is that alone is refused, in several columns: the names of the columns, where most of those in the header are empty, as a
-/// title's line of as many fields leaves them; or units, in the first row.
+/// What rows are that alone are refused, in several columns: the names of the columns, where most of those in the header are empty, as a
+/// title's line of as many fields leaves them, or where one is empty above a name in the first row; or units and longer names, in the
+/// first rows.
 pub(super) fn names_or_units(names: Option<&[String]>, first_line: u64, refusals: &[Refusal]) -> Option<Fault> {
-    let is_alone = |refusal: &&Refusal| refusal.rows == 1;
-    let line =
-        refusals.iter().filter(is_alone).flat_map(|refusal| &refusal.examples).map(|example| example.line).max()?;
+    let names = names.filter(|_| refusals.len() > 1)?;
+    let rows = refusals.iter().map(|refusal| refusal.rows).min()?;
+    let of_fewest = refusals.iter().filter(|refusal| refusal.rows == rows).flat_map(|refusal| &refusal.examples);
+    let line = of_fewest.map(|example| example.line).max()?;
     // A title's own lines may be refused in a column, too.
     let is_there = |refusal: &Refusal| {
-        let is_text = matches!(refusal.cause, Cause::NotANumber | Cause::NotADate | Cause::NotABoolean);
         let examples = &refusal.examples;
-        is_text && refusal.rows < line && examples.iter().all(|example| example.line <= line && example.file.is_none())
+        let are_there = examples.iter().all(|example| example.line <= line && example.file.is_none());
+        refusal.is_of_text() && refusal.rows < line && are_there
     };
-    let names = names.filter(|_| refusals.len() > 1 && refusals.iter().all(is_there))?;
-    let empty = names.iter().filter(|name| name.is_empty()).count();
-    match 2 * empty > names.len() {
-        true => (line <= LINES_OF_A_TITLE_MAX + 1).then_some(Fault::Titled { line }),
-        false => (line == 2 && first_line == 2).then_some(Fault::Units { line, columns: refusals.len() }),
+    if !refusals.iter().all(is_there) {
+        return None;
     }
+    let empty = names.iter().filter(|name| name.is_empty()).count();
+    // The first name may be that of R's and pandas's names of rows.
+    let lacks_name = |refusal: &Refusal| refusal.column.number > 1 && refusal.column.name.is_none();
+    let is_of_names = 2 * empty > names.len() || (line == first_line && refusals.iter().any(lacks_name));
+    if is_of_names && rows == 1 {
+        return (line <= LINES_OF_A_TITLE_MAX + 1).then_some(Fault::Titled { line });
+    }
+    let is_of_first_rows = |refusal: &Refusal| {
+        let are_words = refusal.examples.iter().all(|example| value::notations(&example.text).0 == 0);
+        are_words && refusal.rows == line - 1 && refusal.examples.len() as u64 == refusal.rows
+    };
+    (first_line == 2 && refusals.iter().all(is_of_first_rows))
+        .then_some(Fault::Units { last: line, columns: refusals.len() })
 }
 
 /// The line in which a table begins, where it is not the first one.

@@ -132,6 +132,9 @@ pub enum Ornament {
 
 const CURRENCIES: [char; 12] = ['$', '€', '£', '¥', '₹', '₽', '₩', '₺', '₫', '₴', '₦', '฿'];
 
+/// What stands for no cents.
+const DASHES: [char; 3] = ['-', '–', '—'];
+
 impl fmt::Display for Ornament {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -203,11 +206,16 @@ pub fn may_be_thousands(text: &str) -> bool {
     (1..=3).contains(&whole.len()) && whole.iter().chain(part).all(u8::is_ascii_digit)
 }
 
-/// What is inside of a number below 0 as bookkeepers write it: `(5)`, and `5.00-`, which a grade such as `2-` is not.
+/// What is inside of a number below 0 as bookkeepers write it: `(5)`, and `5.00-`, which a grade such as `2-` is not, nor a price
+/// such as `5.-`.
 fn bookkept(text: &str) -> Option<&str> {
+    let is_negative = |rest: &&str| {
+        let is_price = rest.ends_with(|c: char| ".,".contains(c) || DASHES.contains(&c));
+        rest.contains(['.', ',']) && !is_price
+    };
     let inside = match text.strip_prefix('(') {
         Some(rest) => rest.strip_suffix(')')?.trim(),
-        None => text.strip_suffix('-').filter(|rest| rest.contains(['.', ',']))?.trim_end(),
+        None => text.strip_suffix('-').map(str::trim_end).filter(is_negative)?,
     };
     (!inside.starts_with(['-', '+', '\u{2212}', '('])).then_some(inside)
 }
@@ -244,6 +252,9 @@ fn parts(text: &str) -> (bool, &str, Option<Ornament>) {
             rest = rest[..rest.len() - last.len_utf8()].trim_end();
         }
     }
+    // A price without cents: `12,-`.
+    let whole = rest.trim_end_matches(DASHES);
+    let rest = if whole.ends_with(['.', ',']) { whole } else { rest };
     (is_negative, rest, ornament)
 }
 
@@ -282,6 +293,33 @@ pub fn notations(text: &str) -> (u8, Option<Ornament>) {
     }
     let reads = |(bit, notation): (usize, &Notation)| u8::from(notation.plain(digits).is_some()) << bit;
     (Notation::ALL.iter().enumerate().map(reads).sum(), ornament)
+}
+
+/// What stands behind the sign of a currency, or all where none is in front.
+pub fn behind_currency(text: &str) -> &str {
+    text.strip_prefix(CURRENCIES).map_or(text, str::trim_start)
+}
+
+/// Whether the decimal mark of a number with marks is a comma, where all notations that read it agree.
+pub fn decimal_comma(text: &str) -> Option<bool> {
+    let bits = notations(text).0;
+    let reads = |(bit, _): &(usize, Notation)| bits >> bit & 1 == 1;
+    let mut commas = Notation::ALL.into_iter().enumerate().filter(reads).map(|(_, notation)| notation.has_comma());
+    let first = commas.next()?;
+    commas.all(|has_comma| has_comma == first).then_some(first)
+}
+
+/// What names a currency in front of a number, where its sign alone does not: `CHF 4.50`, `R$4.50`, `kr. 4,50`.
+pub fn currency_in_front(text: &str) -> Option<&str> {
+    let (front, number) = text.split_at(text.find(|c: char| c.is_ascii_digit())?);
+    let name = front.trim_end();
+    let letters = name.trim_end_matches(CURRENCIES).trim_end_matches('.');
+    let is_name = match letters.len() == name.len() {
+        // Codes of goods stand so, too, but without a blank.
+        true => letters.len() == 3 && letters.bytes().all(|byte| byte.is_ascii_uppercase()) && name.len() < front.len(),
+        false => (1..=3).contains(&letters.len()) && letters.bytes().all(|byte| byte.is_ascii_alphabetic()),
+    };
+    (is_name && notations(number).0 != 0).then_some(name)
 }
 
 /// A boolean in words.
@@ -361,7 +399,7 @@ mod tests {
     #[test]
     fn numbers_are_read_in_every_notation_and_only_in_theirs() {
         use Notation::*;
-        let cases: [(&str, Notation, f64); 18] = [
+        let cases: [(&str, Notation, f64); 23] = [
             ("-1.5", Point, -1.5),
             ("2E3", Point, 2e3),
             (".5", Point, 0.5),
@@ -380,6 +418,11 @@ mod tests {
             ("(1,234.5)", PointGrouped, -1_234.5),
             ("( 7 )", Point, -7.0),
             ("1.234,50-", CommaGrouped, -1_234.5),
+            ("12,-", Comma, 12.0),
+            ("12,--", Comma, 12.0),
+            ("-12.-", Point, -12.0),
+            ("1.234,–", CommaGrouped, 1_234.0),
+            ("(1'200.-)", SpacedPoint, -1_200.0),
         ];
         for (text, notation, value) in cases {
             assert_eq!(form(notation, None).read(text), Reading::Number(value), "{text}");
@@ -407,6 +450,11 @@ mod tests {
             ("2-", Point),
             ("(-5)", Point),
             ("-5.0-", Point),
+            ("12,-", PointGrouped),
+            ("12, -", Comma),
+            ("12-", Comma),
+            (",-", Comma),
+            (".-", Point),
             ("(5", Point),
             ("()", Comma),
             ("((5))", Point),
@@ -446,6 +494,9 @@ mod tests {
         for text in ["$1,234.5", "$ 1,234.5", "1,234.5$", "+$1,234.5"] {
             assert_eq!(dollars.read(text), Reading::Number(1_234.5), "{text}");
         }
+        for text in ["$12.-", "12.- $", "12.-$"] {
+            assert_eq!((dollars.read(text), notations(text).1), (Reading::Number(12.0), dollars.ornament), "{text}");
+        }
         for text in ["-$5", "$-5", "($5)", "($ 5.00)", "(5.0$)", "$5.0-"] {
             assert_eq!(dollars.read(text), Reading::Number(-5.0), "{text}");
         }
@@ -453,6 +504,16 @@ mod tests {
         let percent = form(Notation::Comma, Some(Ornament::Percent));
         assert_eq!([percent.read("12,5 %"), percent.read("12,5%")], [Reading::Number(12.5); 2]);
         assert_eq!(form(Notation::Point, None).read("5%"), Reading::Not);
+    }
+
+    #[test]
+    fn names_of_currencies_are_told_from_codes_of_goods() {
+        for (text, name) in [("CHF 82'914.47", "CHF"), ("R$ 2.622,65", "R$"), ("US$4", "US$"), ("kr. 936,32", "kr.")] {
+            assert_eq!(currency_in_front(text), Some(name), "{text}");
+        }
+        for text in ["CHF82", "item 3", "$ 5", "CHF", "CHF 1-2", "chf 5", ""] {
+            assert_eq!(currency_in_front(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -208,6 +208,19 @@ impl<'a> Block<'a> {
         }));
         Column { bytes, spans: room, step: 1, rows }
     }
+
+    /// The same of some records alone, by their places.
+    pub(in crate::dataset) fn column_of<'b>(self, rows: &[usize], place: usize, room: &'b mut Vec<Span>) -> Column<'b>
+    where
+        'a: 'b,
+    {
+        room.clear();
+        room.extend(rows.iter().map(|&row| {
+            let Row { first, end, .. } = self.rows[row];
+            self.fields[first as usize..end as usize].get(place).copied().unwrap_or_default()
+        }));
+        Column { bytes: self.bytes, spans: room, step: 1, rows: rows.len() }
+    }
 }
 
 #[cfg(test)]

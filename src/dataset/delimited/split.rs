@@ -6,6 +6,9 @@ use memchr::memchr;
 use super::marks::{BLOCK, Marks};
 use super::record::{Row, Span};
 
+/// Blanks in front of a field's quotes, at most; more are text, so that no quote makes anybody look at very many.
+const BLANKS_MAX: usize = 64;
+
 /// Records that have been told apart.
 #[derive(Debug, Default)]
 pub(super) struct Split {
@@ -38,7 +41,8 @@ struct Regular {
 }
 
 impl Regular {
-    /// Of a block with these marks, if it is one. Whether a field begins with the block, and whether the byte behind it ends one.
+    /// Of a block with these marks, if it is one. Whether a field begins with the block, or its quotes closed right before it; and
+    /// whether the byte behind the block ends one.
     fn of(marks: Marks, inside: Inside, begins: bool, ends_next: bool) -> Option<Regular> {
         // From each quote to the next one.
         let mut within = marks.quotes;
@@ -52,7 +56,7 @@ impl Regular {
         let (opening, closing) = (marks.quotes & within, marks.quotes & !within);
         let may_open = ends << 1 | u64::from(begins && inside == Inside::Plain);
         let may_close = ends >> 1 | u64::from(ends_next) << (BLOCK - 1);
-        let is_behind = inside == Inside::Behind && ends & 1 == 0;
+        let is_behind = inside == Inside::Behind && (!begins || ends & 1 == 0);
         if opening & !may_open != 0 || closing & !may_close != 0 || marks.newlines & within != 0 || is_behind {
             return None;
         }
@@ -106,7 +110,8 @@ impl Split {
                 _ if is_plain || inside == Inside::Plain => {
                     let ends_next = block + BLOCK < filled
                         && matches!(text[block + BLOCK], byte if byte == separator || byte == b'\n');
-                    Regular::of(marks, inside, start == block, ends_next)
+                    let begins = if inside == Inside::Behind { closed + 1 == block } else { start == block };
+                    Regular::of(marks, inside, begins, ends_next)
                 }
                 _ => None,
             };
@@ -156,10 +161,11 @@ impl Split {
                 let (is_quote, is_newline) = (marks.quotes >> place & 1 == 1, marks.newlines >> place & 1 == 1);
                 bits &= bits - 1;
                 match inside {
-                    // Elsewhere than in front of a field a quote is a byte like others.
+                    // Elsewhere than in front of a field, where blanks may stand before it, a quote is a byte like others.
                     Inside::Plain if is_quote => {
-                        if at == start {
-                            (inside, is_plain) = (Inside::Quotes, true);
+                        let are_blanks = |before: &[u8]| before.iter().all(|byte| matches!(byte, b' ' | b'\t'));
+                        if at - start <= BLANKS_MAX && are_blanks(&text[start..at]) {
+                            (inside, is_plain, start) = (Inside::Quotes, true, at);
                         }
                         continue;
                     }

@@ -48,6 +48,22 @@ fn a_separator_inside_quotes_does_not_count() {
 }
 
 #[test]
+fn blanks_may_stand_in_front_of_quotes_and_behind_them() {
+    let wanted = [["a", "b, c", "d \"e\""], ["1", "", "x\ny"]];
+    for blanks in ["", " ", &" ".repeat(64)] {
+        let text = "\"a\",_\"b, c\"_,_\"d \"\"e\"\"\"\n_1,_\"\",_\"x\ny\"_\n".replace('_', blanks);
+        assert_eq!(fields(&text), wanted, "{text:?}");
+        // Wherever the ends of blocks lie.
+        for before in 0..130 {
+            let text = format!("{},0,0\n{text}", "p".repeat(before + 1));
+            assert_eq!(fields(&text)[1..], wanted, "{text:?}");
+        }
+    }
+    // Behind other text they are bytes like others.
+    assert_eq!(fields("a,b,c\n5' 11\", x \"y\", 2\n")[1], ["5' 11\"", "x \"y\"", "2"]);
+}
+
+#[test]
 fn commas_between_digits_are_decimal_marks_where_another_sign_stands_between_numbers() {
     for separator in [";", "\t", "|", " ", "; ", "   "] {
         let text = "1,5;-2,7;3,1e-2\n3,5;4;5,25\n".replace(';', separator);

@@ -51,7 +51,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadRow {
     /// For this field.
-    Field(RowFault),
+    Field(Box<RowFault>),
     /// It has more or fewer fields than the others.
     Width {
         /// Its fields.

@@ -215,7 +215,7 @@ fn judge(
     by_place: Result<Layout, RawFault>,
 ) -> Result<bool, RawFault> {
     let bad = match &by_place {
-        Ok(layout) => bad_field(schema, first, layout).map(BadRow::Field),
+        Ok(layout) => bad_field(schema, first, layout).map(|fault| BadRow::Field(Box::new(fault))),
         Err(RawFault::Width { got, allowed, .. }) => {
             Some(BadRow::Width { got: *got, expected: allowed.first().copied().unwrap_or_default() })
         }

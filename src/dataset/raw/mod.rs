@@ -288,7 +288,7 @@ impl<'a> RawRows<'a> {
             let Becomes::Inputs(encoder) = &of_schema.becomes else { continue };
             let fault = |cause| {
                 let text = self.input.text(column.field).into_owned();
-                Some(BadRow::Field(RowFault::new(column.field + 1, of_schema, cause, text)))
+                Some(BadRow::Field(Box::new(RowFault::new(column.field + 1, of_schema, cause, text))))
             };
             let places = &mut inputs[column.inputs.clone()];
             if let (Input::Numbers { row, .. }, Encoder::Number(numeric)) = (&self.input, encoder)

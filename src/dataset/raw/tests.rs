@@ -199,6 +199,43 @@ fn a_number_that_is_written_otherwise_is_refused_with_how_it_is_to_be_written() 
 }
 
 #[test]
+fn what_stands_beside_a_number_dates_in_another_order_and_another_encoding_are_told_as_such() {
+    let schema =
+        schema("p;d;n;k\n1,5 %;31.01.2024;a;x\n2,25 %;01.02.2024;b;y\n3,5 %;03.02.2024;a;x\n4,0 %;04.02.2024;b;y\n");
+    let bytes = b"p;d;n\n5,5;31.01.2024;a\n5 %;2024-01-31;b\n5 %;soon;a\n5 %;01.02.2024;b\xfcro\n";
+    let found = read(bytes, &schema, &RawOptions::default()).unwrap();
+    let beginnings = [
+        "new.csv, line 2, column 1 (\"p\"): \"5,5\" is no number: the model's are written like 1234,5 with %; ",
+        "new.csv, line 3, column 2 (\"d\"): \"2024-01-31\" is no date: the model's are written like 31.01.2024; ",
+        "new.csv, line 4, column 2 (\"d\"): \"soon\" is no date; ",
+        "new.csv, line 5, column 3 (\"n\"): \"b",
+    ];
+    assert_eq!(found.bad.len(), beginnings.len(), "{found:?}");
+    for (sentence, beginning) in found.bad.iter().zip(beginnings) {
+        assert!(sentence.starts_with(beginning), "{sentence}");
+    }
+    let told =
+        "ro\" is not UTF-8; if Windows wrote the file, iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.csv converts it; ";
+    assert!(found.bad[3].contains(told), "{found:?}");
+}
+
+#[test]
+fn points_between_thousands_are_read_in_new_rows_as_in_those_that_trained() {
+    let csv = |number: &str| format!("n;area;k\n{number};1,5;x\n149;2,5;y\n60;3,5;x\n7;0,5;y\n88;2,0;x\n12;1,0;y\n");
+    let (without, with) = (schema(&csv("950")), schema(&csv("1.250")));
+    for schema in [&without, &with] {
+        let inputs = usual("n;area\n1.250;1,5\n1250;1,5\n1.25;1,5\n", schema).unwrap();
+        assert_eq!((inputs.inputs.len(), inputs.inputs[0] == inputs.inputs[1]), (2, true), "{inputs:?}");
+        assert!(inputs.bad[0].contains("\"1.25\" is no number: the model's are written like 1.234,5"), "{inputs:?}");
+    }
+    // Nothing tells of a file without decimal commas, or with decimal points.
+    for csv in [csv("950").replace(",5", "").replace(",0", ""), csv("950").replace("area", "p").replace(',', ".")] {
+        let inputs = usual("n;area;p\n1.250;1;1\n1.25;1;1\n", &schema(&csv)).unwrap();
+        assert_eq!((inputs.inputs.len(), inputs.inputs[0] == inputs.inputs[1]), (2, true), "{inputs:?}");
+    }
+}
+
+#[test]
 fn values_that_did_not_train_are_counted_and_those_of_another_kind_refused_with_line_and_column() {
     let schema = schema(TREES);
     let csv = "bark,girth,seen\nflaky,1,2024-03-01\nrough,x,2024-03-01\npapery,2,2024-03-01\nrough,3,soon\nrough,4\n\

@@ -322,6 +322,56 @@ fn of_text_in_another_encoding_only_that_is_told() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_another_value_than_all_others_and_is_refused() {
+    let of = |values: [&str; 2]| {
+        let rows = (0..24).map(|row| format!("{row}.5;{};{}\n", values[row % 3 % 2], ["a", "b"][row / 3 % 2]));
+        let text = "n;g;k\n".to_owned() + &rows.collect::<String>();
+        let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        sentence(latin)
+    };
+    for values in [["weiblich", "männlich"], ["männlich", "weiblich"], ["No", "Sí"], ["12", "12 £"]] {
+        let told = of(values);
+        assert!(told.contains("column 2 (\"g\")") && told.contains("rows have text that is not UTF-8"), "{told}");
+    }
+}
+
+#[test]
+fn years_of_two_digits_are_told_with_the_century_that_they_are_taken_for() {
+    let told = |values: &[&str]| dataset(column(values)).report(None).all_lines().join("\n");
+    let what = "years of two digits count as 1969 to 2068 (write dates as 2024-01-31, or --category f says otherwise)";
+    let days = ["28.01.41", "27.03.69", "20.01.50", "16.11.47"];
+    assert!(told(&days).contains(what), "{}", told(&days));
+    let either = told(&["01/02/41", "03/04/69", "05/06/50", "07/08/47"]);
+    assert!(either.contains(&format!("second number; {what}")), "{either}");
+    let days = days.map(|day| day.replace(".4", ".194").replace(".6", ".196").replace(".5", ".195"));
+    let days = days.each_ref().map(|day| &**day);
+    assert!(told(&days).contains("date") && !told(&days).contains("two digits"), "{}", told(&days));
+}
+
+#[test]
+fn different_whole_numbers_are_identifiers_under_names_of_what_tells_things_from_each_other() {
+    let csv = |name: &str, rows: usize, each: usize| {
+        let row = |row: usize| format!("{},{}.5,{}\n", 5_000 + 7 * (row / each).pow(2), row % 7, ["a", "b"][row % 2]);
+        format!("{name},f,kind\n") + &(0..rows).map(row).collect::<String>()
+    };
+    let names = "customer_id KundenID OrderId XYId uid userid id_client invoice_no order_number Kundennummer Kunden-Nr. \
+                 account_number phone phone_number Telefonnummer SSN MRN barcode";
+    for name in names.split(' ').chain(["Invoice Number", "order id"]) {
+        assert_eq!(kinds(&dataset(csv(name, 24, 1)))[0], "identifier", "{name}");
+    }
+    for name in ["paid", "AMOUNT_PAID", "humid", "number_of_rooms", "mean", "casino", "income", "orders"] {
+        assert_eq!(kinds(&dataset(csv(name, 24, 1)))[0], "number", "{name}");
+    }
+    // With several rows each they are learned from, and that is said.
+    let told = |data: &Dataset| data.report(None).all_lines().join("\n").contains("--group");
+    let data = dataset(csv("customer_id", 48, 2));
+    assert_eq!((kinds(&data)[0], told(&data)), ("number", true));
+    let options = ReadOptions { group: Some("customer_id".to_owned()), ..ReadOptions::default() };
+    assert!(!told(&read(csv("customer_id", 48, 2), &options).unwrap()));
+    assert!(!told(&dataset(csv("income", 48, 2))) && !told(&dataset(csv("customer_id", 48, 12))));
+}
+
+#[test]
 fn marks_of_a_spreadsheet_are_told_in_the_quotes_that_a_shell_needs() {
     let told = sentence("a,b,k\n1,2,x\n#DIV/0!,4,y\n5,6,x\n7,8,y\n");
     assert!(told.contains("--missing 'default,#DIV/0!' takes"), "{told}");

@@ -99,6 +99,34 @@ fn lines_of_sums_are_named_among_rows_and_left_out_where_they_are_refused() {
 }
 
 #[test]
+fn lines_that_are_dropped_for_want_of_a_label_decide_no_kind() {
+    let head = "customer_id,code,datum,area,k\n";
+    let row = |row: usize| {
+        let (id, day, area) = (5_000 + 7 * row * row, 20_240_101 + row % 20, row % 5);
+        format!("{id},{:04},{day},{area},{}\n", 3 * row, ["x", "y"][row % 2])
+    };
+    let rows: String = (0..24).map(row).collect();
+    let wanted = kinds(&dataset(format!("{head}{rows}")));
+    assert_eq!(wanted, ["identifier", "identifier", "date", "number", "category"]);
+    for line in ["Source: CRM export,,,,\n", ",#,,,\n", ",,degC,4000,\n"] {
+        for csv in [format!("{head}{rows}{line}"), format!("{head}{line}{rows}")] {
+            let data = dataset(&csv);
+            assert_eq!((kinds(&data), data.rows(), data.table.dropped), (wanted.clone(), 24, 1), "{line}");
+            assert_eq!(data.roles.columns[3].distinct, Some(5), "{line}");
+        }
+    }
+    // A row of the table without a label leaves no gap in what counts the rows.
+    let label = |row: usize| if row == 5 || row == 9 { "" } else { ["x", "y"][row % 2] };
+    let counted: String = (0..24).map(|row| format!("{row},{},{}\n", row % 5, label(row))).collect();
+    let data = dataset(format!("n,area,k\n{counted}"));
+    assert_eq!((kinds(&data)[0], data.table.dropped), ("row number", 2));
+    // Where the row is one of a class of its own, it counts as any.
+    let options = ReadOptions { missing_label: MissingLabel::Class, ..ReadOptions::default() };
+    let text = read(format!("{head}{rows},,degC,4000,\n"), &options).unwrap_err().to_string();
+    assert!(text.contains("column 3 (\"datum\"): 1 of 25 rows"), "{text}");
+}
+
+#[test]
 fn a_title_that_fills_several_lines_with_separators_is_told_from_rows() {
     let told = sentence("Report,,\nmade today,,\n,,\na,b,k\n".to_owned() + &"1,2,x\n3,4,y\n".repeat(4));
     assert!(told.contains("the table seems to begin in line 4"), "{told}");
@@ -128,4 +156,16 @@ fn what_stands_behind_a_number_or_in_front_of_it_is_told_as_what_it_is() {
     );
     let told = notes(&("a,n,k\n".to_owned() + &rows(',', 48, |row| format!("'{}.5,{row}.5", row % 40))));
     assert!(told.contains("an apostrophe in front of numbers"), "{told}");
+    for (number, wanted) in [
+        ("CHF #.50", "text in front of numbers"),
+        ("R$ 1.0#,65", "text in front of numbers"),
+        ("\"3,#,14,476.00\"", "digits with other marks than numbers have"),
+        ("\"₹ 3,#,14,476.00\"", "digits with other marks than numbers have"),
+        ("0:#", "text behind numbers"),
+        ("# kg", "text behind numbers"),
+    ] {
+        let number = |row: usize| number.replace('#', &(10 + row % 40).to_string());
+        let told = notes(&("a;n;k\n".to_owned() + &rows(';', 48, |row| format!("{};{row}.5", number(row)))));
+        assert!(told.contains(wanted), "{wanted}: {told}");
+    }
 }
