@@ -82,6 +82,9 @@ struct Findings {
     held: Option<(u64, Base)>,
     /// Steps whose recomputation does not lead to the next one's weights.
     gaps: Vec<u64>,
+    /// The steps from `.0` to before `.1`, of which the coordinator has been found to hold nothing that leads on: what it has let go
+    /// it does not hold later.
+    unheld: (u64, u64),
 }
 
 impl<'a> Audit<'a> {
@@ -158,7 +161,19 @@ impl<'a> Audit<'a> {
 
     /// What the last step in `from..=to` starts from of which the coordinator still holds enough: of a step before `to` the
     /// optimiser's state too, because weights without it lead nowhere.
-    fn fetch_nearest(&self, from: u64, to: u64) -> Result<Option<(u64, Base)>, ConnectionError> {
+    fn fetch_nearest(&mut self, from: u64, to: u64) -> Result<Option<(u64, Base)>, ConnectionError> {
+        let (asked_from, asked_to) = self.findings.unheld;
+        let is_asked = (asked_from..=asked_to).contains(&from);
+        let first = if is_asked { asked_to.max(from) } else { from };
+        let found = self.fetch_last(first, to)?;
+        if found.is_none() {
+            self.findings.unheld = (if is_asked { asked_from } else { from }, to + 1);
+        }
+        Ok(found)
+    }
+
+    /// The same, of steps of which nothing is known yet.
+    fn fetch_last(&self, from: u64, to: u64) -> Result<Option<(u64, Base)>, ConnectionError> {
         let bytes = object::parameters_bytes(&self.specification.training.network);
         let mut end = to + 1;
         while end > from {
@@ -351,7 +366,7 @@ impl WholeLedger {
     }
 
     /// The shards that were merged in a step; 0 for all of a step of merged gradients.
-    fn merged(&self, step: u64) -> Vec<u32> {
+    pub(super) fn merged(&self, step: u64) -> Vec<u32> {
         let start = (step * u64::from(self.shards)) as usize;
         let of_step = self.entries[start..start + self.shards as usize].iter();
         (0..).zip(of_step).filter(|(_, entry)| told(entry).is_some()).map(|(shard, _)| shard).collect()

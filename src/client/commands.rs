@@ -210,6 +210,7 @@ impl Session<'_> {
         let mut table = listing::Ledger::new(work.job, &work.specification, self.output);
         let mut pages = Pages::new(work.job);
         while let Some((first, shards, entries)) = pages.next(&conversation)? {
+            pages.are_of(&work.specification)?;
             for (place, entry) in (first..).zip(&entries) {
                 table.entry(place, shards, entry)?;
             }

@@ -3,7 +3,7 @@
 //! Does not know what anything is computed from.
 
 use super::audit::Finding;
-use super::ledger::WholeLedger;
+use super::ledger::{LedgerKind, WholeLedger};
 use crate::job::{EntryResult, MergedStep, Specification};
 use crate::model::{GradientSteps, OuterState};
 use crate::wire::object;
@@ -20,6 +20,13 @@ impl WholeLedger {
                 "before the first step that merges anything the outer optimiser has the state {nothing}, and the ledger says {told}"
             );
             findings.push(Finding { step: 1, task: None, text });
+        }
+        if self.kind != LedgerKind::GradientSteps {
+            // A job ends where all tasks of a step are skipped: what the next one starts from would follow from nothing.
+            let is_empty = |step: &u64| self.merged(*step).is_empty();
+            let why = format!("no task of it was merged, and a job ends with such a {}", self.kind.step());
+            let empty = (0..self.steps()).filter(is_empty);
+            findings.extend(empty.map(|step| Finding { step: step + 1, task: None, text: why.clone() }));
         }
         for (place, entry) in (0..).zip(&self.entries) {
             let (step, shard) = (place / u64::from(self.shards), (place % u64::from(self.shards)) as u32);

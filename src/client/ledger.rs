@@ -32,6 +32,13 @@ impl Pages {
         self.shards
     }
 
+    /// Whether a job like this has such a ledger. Looked at before anything of a page is kept: one that is larger than its job has no
+    /// end.
+    pub(super) fn are_of(&self, specification: &Specification) -> Result<(), ConnectionError> {
+        let of_step = specification.step_entries();
+        is_of((of_step, specification.steps() * u64::from(of_step)), self.total, self.shards)
+    }
+
     /// The next page: its first entry's place, the entries of a step, the entries; none behind the last.
     pub(super) fn next(
         &mut self,
@@ -129,17 +136,14 @@ pub(super) fn whole(
     specification: &Specification,
 ) -> Result<WholeLedger, ConnectionError> {
     let kind = LedgerKind::of(specification);
-    let of_step = specification.step_entries();
-    let planned = specification.steps() * u64::from(of_step);
     let mut pages = Pages::new(job);
     let mut whole = Vec::new();
     while let Some((first, _, mut entries)) = pages.next(conversation)? {
-        // Before it is kept: a ledger that is larger than its job has no end.
-        is_of((of_step, planned), pages.total(), pages.shards())?;
+        pages.are_of(specification)?;
         are_of(kind, first, &entries)?;
         whole.append(&mut entries);
     }
-    Ok(WholeLedger { entries: whole, shards: of_step, kind })
+    Ok(WholeLedger { entries: whole, shards: specification.step_entries(), kind })
 }
 
 /// Whether a job with so many entries of a step, and in all, has a ledger of so many, so many of them of a step.

@@ -40,6 +40,15 @@ impl RetryPolicy {
         }
     }
 
+    /// The coordinator is there, and what it was asked for has come to nothing. Only news ends such a loss: what fails again and again
+    /// a while after it was begun fails for ever.
+    pub(super) fn in_vain(&mut self, now: Duration) {
+        if self.lost_at.is_none() {
+            self.lost(now);
+        }
+        self.back_at = None;
+    }
+
     /// How long to wait before the next attempt, of which `chance` takes up to a half; `None` if it is time to give up.
     pub(super) fn wait(&mut self, now: Duration, chance: u64) -> Option<Duration> {
         let end = self.lost_at? + self.retry_for;
@@ -120,6 +129,23 @@ mod tests {
         assert_eq!(retry.back(ms(9_000)), ms(9_000));
         retry.lost(ms(10_000));
         assert_eq!(retry.wait(ms(10_000), 0), None);
+    }
+
+    #[test]
+    fn what_fails_again_long_after_it_was_begun_is_not_tried_for_ever() {
+        let mut retry = RetryPolicy::new(ms(60_000));
+        for attempt in 0..6 {
+            retry.in_vain(ms(attempt * 10_000));
+            let waits = retry.wait(ms(attempt * 10_000), 0);
+            assert_eq!(waits, Some(ms(100 << attempt)), "attempt {attempt}");
+            retry.back(ms(attempt * 10_000 + 5_000));
+        }
+        retry.in_vain(ms(60_000));
+        assert_eq!(retry.wait(ms(60_000), 0), None);
+        // After a round it is another loss.
+        retry.settled();
+        retry.in_vain(ms(70_000));
+        assert_eq!(retry.wait(ms(70_000), 0), Some(ms(100)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::audit::{Finding, Verdict};
 use super::ledger::LedgerKind;
 use super::render::print_json;
 use crate::cli::{self, Failure};
+use crate::digest::Digest;
 use crate::job::JobId;
 use crate::wire::text::{counted, shown};
 
@@ -24,6 +25,8 @@ pub(super) struct Told {
     pub(super) is_all: bool,
     /// Tasks that were skipped, where all were asked for; blocks that the steps asked for left out.
     pub(super) skipped: u64,
+    /// That of the job's model, where the whole way to it was asked for, and it was computed to its end.
+    pub(super) fingerprint: Option<Digest>,
     pub(super) verdict: Verdict,
 }
 
@@ -51,6 +54,7 @@ impl Told {
             "event": "verified",
             "job": self.job.to_string(),
             "agrees": self.is_well(),
+            "fingerprint": self.fingerprint.filter(|_| self.is_well()).map(|fingerprint| fingerprint.to_string()),
             "rounds": self.steps / self.round_steps,
             "seed": self.seed,
             "differs": findings.iter().map(|finding| self.finding_json(finding)).collect::<Vec<_>>(),
@@ -111,6 +115,10 @@ impl Told {
                 ),
             });
         }
+        // What was verified is that this model came of the job: whoever has a file compares it with the file's.
+        lines.extend(
+            self.fingerprint.filter(|_| self.is_well()).map(|fingerprint| format!("fingerprint  {fingerprint}")),
+        );
         let (computed, object, skipped) = (self.computed(), self.kind.object(), self.skipped_in_words());
         lines.push(match (findings.len(), self.is_checked()) {
             (0, true) => format!("verified {computed}: every {object} has the ledger's bits{skipped}"),

@@ -18,7 +18,7 @@ use super::verdict::Told;
 use super::work::Work;
 use crate::cli::{Exit, Failure};
 use crate::digest::Digest;
-use crate::job::{self, EntryResult, JobStatus, RowsRef, Specification};
+use crate::job::{self, EntryResult, JobState, JobStatus, RowsRef, Specification};
 use crate::model::{self, ARITHMETIC};
 use crate::net;
 use crate::wire::object::{self, ObjectKind};
@@ -82,7 +82,9 @@ pub(super) fn verify(
     verdict.findings.extend(ends(job, work, &ledger, initial_digest, verdict.last));
     let seed = drawn.map(|(_, seed)| seed);
     let round_steps = specification.round_steps().into();
-    let report = Told { job: job.job, kind, steps: ledger.steps(), round_steps, seed, is_all, skipped, verdict };
+    let fingerprint = job.fingerprint.filter(|_| is_all && verdict.last.is_some());
+    let report =
+        Told { job: job.job, kind, steps: ledger.steps(), round_steps, seed, is_all, skipped, fingerprint, verdict };
     report.print(output)?;
     Ok(if report.is_well() { Exit::Success } else { Exit::JobFailed })
 }
@@ -177,7 +179,7 @@ impl Checkpoints for Source<'_> {
     }
 }
 
-/// What is wrong with the weights that the ledger begins and ends with.
+/// What is wrong with the weights that the ledger begins and ends with, and with where it ends.
 fn ends(
     job: &JobStatus,
     work: &Work,
@@ -186,31 +188,66 @@ fn ends(
     last: Option<Digest>,
 ) -> Vec<Finding> {
     let find = |step, text| Finding { step, task: None, text };
+    let (specification, steps) = (&work.specification, ledger.steps());
     let mut findings = Vec::new();
     let first = ledger.entries[0].base;
-    if let Some(initial) = initial.filter(|initial| *initial != first) {
-        findings.push(find(1, format!("it starts from the weights {first}, and the job from {initial}")));
-    }
-    let (Some(last), Some(told)) = (last, job.fingerprint) else { return findings };
-    let fingerprint = |weights: &Digest| job::fingerprint(&work.semantic, weights);
-    let round_steps = u64::from(work.specification.round_steps());
-    match work.specification.patience {
-        None if ledger.steps() == work.specification.steps() && fingerprint(&last) != told => {
-            let got = fingerprint(&last);
-            let text = format!("its weights have the fingerprint {got}, and the job says {told}");
-            findings.push(find(ledger.steps(), text));
+    match (initial, specification.initial) {
+        (Some(initial), _) if initial != first => {
+            findings.push(find(1, format!("it starts from the weights {first}, and the job from {initial}")));
         }
-        None => {}
-        // Its result is that of one of its rounds. Which is the best is not to be seen from the ledger.
-        Some(_) => {
-            let of_step = (ledger.entries.len() as u64 / ledger.steps().max(1)) as usize;
-            let base_of = |step: u64| ledger.entries.get(step as usize * of_step).map_or(last, |entry| entry.base);
-            let ends = (1..=ledger.steps() / round_steps).map(|round| base_of(round * round_steps));
-            if !ends.into_iter().any(|weights| fingerprint(&weights) == told) {
-                let text = format!("no round of it ends with weights of the fingerprint {told}, which the job says");
-                findings.push(find(ledger.steps(), text));
-            }
+        // What is given is what is started from, unless it was written in another way.
+        (None, Some(given)) if given != first => {
+            let text =
+                format!("it starts from the weights {first}, and those that the job names, {given}, cannot be had");
+            findings.push(find(1, text));
+        }
+        _ => {}
+    }
+    if job.state == JobState::Done {
+        findings.extend(end_of_done(job, work, ledger, last).map(|text| find(steps, text)));
+    }
+    if let (Some(told), Some(last)) = (job.weights, last) {
+        let is_after = |step: u64| ledger.base(step) == told;
+        let done = u64::from(job.rounds_done) * u64::from(specification.round_steps());
+        // Whoever has resumed it meanwhile has added to the ledger.
+        if last != told && !(done..steps).any(is_after) {
+            findings.push(find(steps, format!("it leads to the weights {last}, and the job says {told}")));
         }
     }
     findings
+}
+
+/// What is wrong with the end of the ledger of a job that is done: that it comes too early, or leads to another model.
+fn end_of_done(job: &JobStatus, work: &Work, ledger: &WholeLedger, last: Option<Digest>) -> Option<String> {
+    let (specification, steps) = (&work.specification, ledger.steps());
+    let (round_steps, planned) = (u64::from(specification.round_steps()), specification.steps());
+    let told = job.fingerprint?;
+    let fingerprint = |weights: &Digest| job::fingerprint(&work.semantic, weights);
+    let has_all = steps == planned;
+    let Some(patience) = specification.patience else {
+        if !has_all {
+            let step = ledger.kind.step();
+            return Some(format!("the job is done, and its ledger ends after {} of {planned}", counted(steps, step)));
+        }
+        let got = fingerprint(&last?);
+        return (got != told).then(|| format!("its weights have the fingerprint {got}, and the job says {told}"));
+    };
+    // Its result is that of one of its rounds. Which is the best is not to be seen from the ledger, but how many came after it is.
+    let rounds = steps / round_steps;
+    let weights_after = |round: u64| match round * round_steps {
+        step if step < steps => Some(ledger.base(step)),
+        _ => last,
+    };
+    let is_told = |round: &u64| weights_after(*round).is_some_and(|weights| fingerprint(&weights) == told);
+    let Some(best) = (1..=rounds).find(is_told) else {
+        last?;
+        return Some(format!("no round of it ends with weights of the fingerprint {told}, which the job says"));
+    };
+    let has_stopped = rounds - best >= u64::from(patience) || specification.target_accuracy.is_some();
+    (!has_all && !has_stopped).then(|| {
+        let after = counted(rounds - best, "round");
+        format!(
+            "the job is done, and its ledger ends {after} after its best, number {best}: {patience} are to follow it"
+        )
+    })
 }

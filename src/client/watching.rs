@@ -101,9 +101,10 @@ impl Watching<'_> {
                 watch.was_there = true;
                 let ended = self.converse(&conversation, &mut watch);
                 // The connection stays where a job is refused: how long it may take is asked over it.
-                watch.before = match &ended {
-                    Err(error) if error.is_busy() => standing::under_way(&conversation).unwrap_or(0),
-                    _ => 0,
+                let is_busy = matches!(&ended, Err(error) if error.is_busy());
+                watch.before = match is_busy.then(|| standing::under_way(&conversation)) {
+                    Some(Err(ConnectionError::Interrupted)) => return Err(ConnectionError::Interrupted),
+                    under_way => under_way.and_then(Result::ok).unwrap_or(0),
                 };
                 ended
             });
@@ -123,7 +124,12 @@ impl Watching<'_> {
             let now = net::now();
             let is_news = !std::mem::replace(&mut watch.is_lost, true);
             if is_news {
-                watch.retry.lost(now);
+                // It is there, and had not what the job needs in time: that it answers again ends no such loss.
+                if self.submits_again(&error) {
+                    watch.retry.in_vain(now)
+                } else {
+                    watch.retry.lost(now)
+                }
                 watch.is_full_told = false;
             }
             // One that is there again and has no room is waited for in another way, and for longer.
@@ -249,7 +255,6 @@ impl Watching<'_> {
 
     fn done(&self, conversation: &Conversation, done: &Summary) -> Result<Result<Exit, Failure>, ConnectionError> {
         let mut parameters = fetch_model(conversation, self.work, done)?;
-        let confusion = if self.renderer.shows_confusion() { self.fetch_confusion(conversation, done)? } else { None };
         let saved = self.out.map(|out| {
             let reached = Reached::End(Box::new(done.clone()));
             let is_last = self.report.is_none();
@@ -261,6 +266,7 @@ impl Watching<'_> {
             Ok(saved) => saved,
             Err(failure) => return Ok(Err(failure)),
         };
+        let confusion = if self.renderer.shows_confusion() { self.fetch_confusion(conversation, done)? } else { None };
         let page = self.report.as_ref().map(|report| {
             let objects = match &self.way {
                 Way::Submit(objects) => Some(&**objects),
@@ -346,7 +352,7 @@ impl Watching<'_> {
             // What the coordinator keeps ends with this process, as do its nodes.
             Some(ErrorCode::NoNodes) => "no node of this process works any more: run the command again".to_owned(),
             Some(ErrorCode::UnknownJob) => unknown_job(self.access, job),
-            _ if has_waited_in_vain && !watch.was_accepted => {
+            _ if has_waited_in_vain && (!watch.was_accepted || self.submits_again(error)) => {
                 format!("{error}, for {} s now (--retry-for)", self.access.retry_for.as_secs())
             }
             _ if has_waited_in_vain => format!(

@@ -1,11 +1,8 @@
 //! Connections that break: the client dials again, is shown nothing twice, and ends as the job does.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
 use std::thread;
 
-use gradwire::job::{JobId, JobState, JobStatus, OnNoNodes};
+use gradwire::job::{JobId, JobState, JobStatus, ObjectRef, OnNoNodes};
 use gradwire::wire::message::{Error, Listed, Submit};
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType};
@@ -14,7 +11,7 @@ use serde_json::Value;
 use crate::book::{Book, done};
 use crate::common::clients::client;
 use crate::common::peer::Peer;
-use crate::common::process::{Ended, Lines, PATIENCE, reserve_port, signal};
+use crate::common::process::Ended;
 use crate::common::tables::{Written, small_data};
 use crate::script::{Objects, Script, accepted, answer_fetch, await_submit, more, next_request, notice, round};
 
@@ -29,7 +26,7 @@ fn train(options: &[&str], script: impl FnOnce(&Script) + Send) -> Ended {
 }
 
 /// Answers SUBMIT with ACCEPTED and these rounds.
-fn go_on(peer: &mut Peer, attached: bool, rounds: std::ops::RangeInclusive<u32>) -> (u32, Submit) {
+pub fn go_on(peer: &mut Peer, attached: bool, rounds: std::ops::RangeInclusive<u32>) -> (u32, Submit) {
     let (request, submit) = await_submit(peer);
     more(peer, accepted(JobState::Running, attached, *rounds.start() - 1), request);
     rounds.for_each(|number| more(peer, round(number, 3), request));
@@ -358,85 +355,30 @@ fn notes_that_would_be_too_long_are_left_away_and_the_job_is_submitted_all_the_s
 }
 
 #[test]
-fn ctrl_c_ends_a_client_that_waits_for_rows() {
-    let at_nobody = reserve_port().to_string();
-    for words in [&["127.0.0.1", &at_nobody, "--data", "-"][..], &["--local", "1", "--data", "-"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-        command.args(words).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (mut rows, said) = (child.stdin.take().unwrap(), Lines::of(child.stderr.take().unwrap()));
-        let (sender, taken) = channel();
-        // More than a pipe holds: it is written once the client reads.
-        thread::spawn(move || sender.send(rows.write_all(&b"1,2,a\n".repeat(100_000)).map(|()| rows)));
-        let rows = taken.recv_timeout(PATIENCE).expect("rows are read").unwrap();
-        assert!(signal("INT", &[child.id()]));
-        said.all(PATIENCE);
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{words:?}");
-        drop(rows);
-    }
-}
-
-#[test]
-fn ctrl_c_ends_a_client_that_looks_for_its_coordinator() {
-    let (data, coordinator) = (small_data(), Script::new());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .args(["127.0.0.1", &coordinator.port(), "--data", data.text()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut peer = coordinator.welcome();
-    go_on(&mut peer, false, 1..=1);
-    drop((peer, coordinator));
-    assert!(said.any(|line| line.contains("lost the coordinator")));
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let last = said.last().unwrap();
-    assert!(last.contains("stopped watching; when the coordinator is back, client 127.0.0.1 "), "{last}");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-}
-
-#[test]
-fn ctrl_c_leaves_the_job_alone_and_says_how_to_see_the_rest() {
-    let (data, coordinator) = (small_data(), Script::new());
-    let port = coordinator.port();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(["127.0.0.1", &port, "--data", data.text()]).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut peer = coordinator.welcome();
-    let (request, submit) = go_on(&mut peer, false, 1..=1);
-    more(&mut peer, notice("all is well"), request);
-    let mut said = said.skip_while(|line| !line.contains("all is well"));
-    assert!(said.next().is_some());
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let expected = format!(
-        "client: stopped watching; the job continues: client 127.0.0.1 {port} attach {} shows the rest",
-        submit.job
-    );
-    assert_eq!(said.next().as_deref(), Some(&*expected));
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-}
-
-#[test]
-fn ctrl_c_before_a_round_is_done_does_not_promise_that_the_job_goes_on() {
-    let (data, coordinator) = (small_data(), Script::new());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .args(["127.0.0.1", &coordinator.port(), "--data", data.text()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut peer = coordinator.welcome();
-    let (request, _) = await_submit(&mut peer);
-    more(&mut peer, accepted(JobState::Running, false, 0), request);
-    more(&mut peer, notice("all is well"), request);
-    assert!(said.any(|line| line.contains("all is well")));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let last = said.next().unwrap();
-    assert!(last.contains("stopped watching: client 127.0.0.1 "), "{last}");
-    assert!(last.ends_with("shows the rest if all of the job's data had been sent; if not, submit it again"), "{last}");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+fn a_model_is_saved_before_anything_about_it_is_asked_for() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let out = directory.path().join("model");
+    // The coordinator goes for good when the confusion matrix is asked for.
+    let confusion = ObjectRef { digest: gradwire::digest::Digest([9; 32]), bytes: 64 };
+    let ended = train(&["--json", "--retry-for", "0", "--out", out.to_str().unwrap()], |script| {
+        let mut peer = script.welcome();
+        let (request, submit) = go_on(&mut peer, false, 1..=3);
+        let network = &submit.specification.training.network;
+        let weights = object::encode_parameters(ObjectKind::Weights, network, &vec![0.0; network.parameters()]);
+        let digest = gradwire::digest::Digest::of(&weights);
+        let mut done = done(&submit.specification, digest, weights.len() as u64);
+        done.summary.confusion = Some(confusion);
+        peer.send(done, request);
+        let objects = Objects::from([(digest, weights)]);
+        while let Some(frame) = next_request(&mut peer) {
+            let Message::Fetch(fetch) = frame.message() else { panic!("{:?}", frame.message()) };
+            if fetch.digest == confusion.digest {
+                return;
+            }
+            answer_fetch(&mut peer, frame.header.request, fetch, &objects);
+        }
+        panic!("the confusion matrix is not asked for");
+    });
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(out.exists(), "{ended:?}");
 }

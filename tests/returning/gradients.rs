@@ -176,12 +176,14 @@ fn differs_once(book: &Book, round: u64, step: u64, text: &str) -> Value {
 fn a_ledger_of_steps_verifies_if_every_sum_has_its_bits() {
     let mut book = book();
     let well = ask(&book, &["verify", "beef"]);
+    let fingerprint = book.done.summary.fingerprint.to_string();
     let said = "verified 18 of 18 steps: every sum has the ledger's bits; 4 blocks were skipped\n";
-    assert_eq!((well.code, &*well.stdout), (Some(0), said), "{well:?}");
+    assert_eq!((well.code, well.stdout.clone()), (Some(0), format!("fingerprint  {fingerprint}\n{said}")), "{well:?}");
     let well = ask(&book, &["verify", "beef", "--json"]);
     let expected = json!({
         "event": "verified", "job": book.job.to_string(), "agrees": true, "steps": 18, "steps_besides": 0, "rounds": 6,
         "ledger_steps": 18, "blocks_skipped": 4, "seed": null, "differs": [], "unmerged": [], "unchecked": [],
+        "fingerprint": fingerprint,
     });
     assert_eq!((well.code, verdict(&well)), (Some(0), expected), "{well:?}");
     // So does what there is of it so far, in the middle of a round.
@@ -191,6 +193,10 @@ fn a_ledger_of_steps_verifies_if_every_sum_has_its_bits() {
     assert!(partly.code == Some(0) && partly.stdout.starts_with("verified 7 of 7 steps: "), "{partly:?}");
     let partly = ask(&book, &["verify", "beef", "--json"]);
     assert_eq!((&verdict(&partly)["rounds"], &verdict(&partly)["ledger_steps"]), (&json!(2), &json!(7)));
+    book.state = JobState::Done;
+    let early = ask(&book, &["verify", "beef"]);
+    let says = "step 7: the job is done, and its ledger ends after 7 steps of 18\n";
+    assert!(early.code == Some(1) && early.stdout.starts_with(says), "{early:?}");
     book.entries.clear();
     let none = ask(&book, &["verify", "beef"]);
     assert!(none.code == Some(1) && none.stderr.contains("no step of job "), "{none:?}");
@@ -200,8 +206,8 @@ fn a_ledger_of_steps_verifies_if_every_sum_has_its_bits() {
 fn steps_of_medians_verify_as_such_and_not_as_those_of_means() {
     let mut book = book_merged_by(Merge::Median, None, false);
     let well = ask(&book, &["verify", "beef"]);
-    let said = "verified 18 of 18 steps: every sum has the ledger's bits; 4 blocks were skipped\n";
-    assert_eq!((well.code, &*well.stdout), (Some(0), said), "{well:?}");
+    let said = "\nverified 18 of 18 steps: every sum has the ledger's bits; 4 blocks were skipped\n";
+    assert!(well.code == Some(0) && well.stdout.ends_with(said), "{well:?}");
     book.specification.merge = Merge::Mean;
     let (found, _) = differs(&book);
     assert!(found[0].1 == 1 && found[0].2.contains("it leads to the weights "), "{found:?}");
@@ -324,7 +330,7 @@ fn a_sample_of_steps_is_summed_from_weights_that_are_held_and_says_what_it_has_n
     assert!(unheld.stdout.starts_with(besides) && unheld.stdout.contains(" more on the way to them: every sum"));
     // A sample of all of them is no sample.
     let all = ask(&book, &["verify", "beef", "--sample", "18"]);
-    assert!(all.code == Some(0) && all.stdout.starts_with("verified 18 of 18 steps: "), "{all:?}");
+    assert!(all.code == Some(0) && all.stdout.contains("\nverified 18 of 18 steps: "), "{all:?}");
     let differs = with_step(3, |_, merged| merged.sum = Digest([9; 32]));
     let samples: Vec<Option<i32>> = (0..12)
         .map(|seed| ask(&differs, &["verify", "beef", "--sample", "3", "--seed", &seed.to_string()]).code)

@@ -6,8 +6,10 @@
 //! | `script` | a coordinator that does what a test says |
 //! | `book` | a job that is done, with everything that a coordinator knows of it |
 //! | `coming_back` | connections that break |
-//! | `asking` | jobs, ledgers, models, verifying |
-//! | `gradients` | the same of a job of merged gradients |
+//! | `interrupted` | Ctrl-C |
+//! | `asking` | jobs, ledgers, models |
+//! | `verifying` | whether a job's bits are right |
+//! | `gradients` | both of a job of merged gradients |
 #![cfg(feature = "client")]
 
 mod asking;
@@ -16,4 +18,6 @@ mod coming_back;
 #[path = "../common/mod.rs"]
 mod common;
 mod gradients;
+mod interrupted;
 mod script;
+mod verifying;

@@ -49,6 +49,7 @@ impl Timeline {
         let steps = specification.round_steps().max(1);
         let mut pages = Pages::new(job);
         while let Some((first, of_step, entries)) = pages.next(conversation)? {
+            pages.are_of(specification)?;
             for (place, entry) in (first..).zip(&entries) {
                 let round = place / u64::from(of_step) / u64::from(steps);
                 gathering.take(u32::try_from(round).unwrap_or(u32::MAX), entry);
