@@ -236,11 +236,13 @@ fn rows_whose_label_is_missing_or_unknown_are_not_judged_and_counted() {
     let with = |label: &str, index: usize| format!("{},{label}\n", lines[index].0);
     let own: String = (0..30).map(|index| with(&lines[index].1, index)).collect();
     let head = "tree,girth,height,bark,leaf,kind\n";
-    fs::write(&rows, format!("{head}{}{own}{}{}", with("", 40), with("elm", 41), with("elm", 42))).unwrap();
+    // A line of units has no label, and is left out as training leaves it out.
+    let units = format!("{},cm,m,,,\n", lines[43].0.split(',').next().unwrap());
+    fs::write(&rows, format!("{head}{units}{}{own}{}{}", with("", 40), with("elm", 41), with("elm", 42))).unwrap();
     let path = rows.to_str().unwrap();
     let table = printed(&["evaluate", &model, path]);
     let first =
-        "rows         30 judged; left out: 1 without a target, 2 whose target the model does not know (first \"elm\"";
+        "rows         30 judged; left out: 2 without a target, 2 whose target the model does not know (first \"elm\"";
     assert!(
         table.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(&first.replace("         ", " ")),
         "{table}"

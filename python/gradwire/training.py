@@ -291,7 +291,9 @@ def _shown(progress: Progress) -> Callable[[Round], object] | None:
 
 def _line(told: Round) -> None:
     if told.accuracy is not None:
-        score = f"accuracy {100 * told.accuracy:6.2f} %"
+        # What is not all right is not shown as if it were.
+        percent = 100.0 if told.accuracy == 1.0 else min(100 * told.accuracy, 99.99)
+        score = f"accuracy {percent:6.2f} %"
     else:
         score = f"rmse {told.rmse:.4g} deviations" if told.rmse is not None else ""
     place = f"{told.round}/{told.rounds}"

@@ -1,5 +1,7 @@
 """Model files: the same bytes back, and whatever is damaged is refused."""
 
+import contextlib
+import io
 import json
 import os
 import struct
@@ -10,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from gradwire import Model, ModelFileError, jsontext, objects, specification
+from gradwire import Model, ModelFileError, jsontext, objects, specification, training, wire
 from gradwire.columns import Number
 from gradwire.errors import DataError
 from gradwire.notes import Words
@@ -162,6 +164,14 @@ class WordsOfAJob(unittest.TestCase):
         for foreign in (b"", b"null", b"[]", b"{}", b"\xff"):
             self.assertIsNone(Words.from_notes(foreign, 2, 2))
         self.assertIsNone(Words("d" * 300_000, "default", saved.schema, saved.class_names, None, None).to_notes())
+
+
+class Rounds(unittest.TestCase):
+    def test_an_accuracy_is_shown_as_whole_only_where_no_row_is_wrong(self):
+        for errors, rows, shown in [(0, 100_000, "100.00 %"), (1, 100_000, " 99.99 %"), (1, 1_000, " 99.90 %"), (4, 4, "  0.00 %")]:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                training._line(wire.Round(1, 1, 0.5, rows, 1, 1, 0, 0.1, {1: 0.5, 2: float(errors)}))
+            self.assertIn(f"accuracy {shown} ", said.getvalue())
 
 
 class Json(unittest.TestCase):

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::applied::{Applied, OnBadRow, refused, scales};
 use super::confusion;
-use super::figures::{self, OfTarget, TargetSums};
+use super::figures::{self, OfTarget, TargetSums, rate};
 use super::importance::{Importance, KeptRows, Subject};
 use super::options::Output;
 use super::render::{print_json, print_lines, say};
@@ -302,7 +302,15 @@ impl Judging<'_> {
                 return Ok(false);
             };
             if let Some(bad) = bad {
+                // Without a label, training drops a row whatever else stands in it.
+                let is_unlabelled = matches!(bad, BadRow::Field(_)) && take(rows, batch) == Err(None);
                 batch.inputs.truncate(start);
+                batch.labels.truncate(labels);
+                batch.targets.truncate(targets);
+                if is_unlabelled {
+                    left_out.missing += 1;
+                    continue;
+                }
                 if *on_bad_row == OnBadRow::Refuse {
                     return Err(refused(&rows.refuse(place, bad), *output));
                 }
@@ -487,11 +495,6 @@ impl Figures {
         }
         value
     }
-}
-
-/// A part of something, or a loss.
-fn rate(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
 }
 
 fn by_class(figures: &ClassFigures, names: &[String]) -> Table {

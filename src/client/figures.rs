@@ -1,5 +1,5 @@
-//! Figures by their names, the model's and beside each what a guess without a model comes to. Owns names and guesses; does not know
-//! how a figure is found out (`model::figures`), or where rows come from.
+//! Figures by their names, the model's and beside each what a guess without a model comes to. Owns names, guesses and decimals; does
+//! not know how a figure is found out (`model::figures`), or where rows come from.
 
 use crate::model::figures::{ClassFigures, TOP, ValueFigures, ValueSums};
 use crate::model::scaling::TargetScale;
@@ -10,6 +10,17 @@ pub(super) type Figure = (&'static str, Option<f64>, Option<f64>);
 /// The name of the figure that says how often the right class is among the first [`TOP`].
 pub(super) const IN_TOP: &str = "top_3_accuracy";
 const _: () = assert!(TOP == 3);
+
+/// A figure that is a part of something, a loss or R²; none may be there.
+pub(super) fn rate(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), four_decimals)
+}
+
+/// A number with four decimals, and no sign where all of its digits are 0.
+pub(super) fn four_decimals(value: f64) -> String {
+    let text = format!("{value:.4}");
+    if text == "-0.0000" { text[1..].to_owned() } else { text }
+}
 
 /// The most frequent class of the rows, the first of equals: what the guess always says, which knows how frequent classes are among
 /// these rows, and nothing of a row.
@@ -26,6 +37,8 @@ pub(super) fn of_classes(figures: &ClassFigures) -> Vec<Figure> {
     let present = frequent.iter().filter(|support| **support > 0).count().max(1);
     let shares = figures.by_class.iter().map(|class| class.support).filter(|support| *support > 0);
     let entropy = shares.map(|support| support as f64 / rows).map(|share| -share * share.ln()).sum::<f64>();
+    // Of one class alone it is 0, and not -0.
+    let entropy = entropy + 0.0;
     let mut all = vec![
         ("accuracy", part(figures.right), part(frequent.first().copied().unwrap_or(0))),
         ("balanced_accuracy", Some(figures.balanced_accuracy), Some(1.0 / present as f64)),
@@ -111,6 +124,20 @@ mod tests {
         assert_eq!((in_top, auc), (("top_3_accuracy", Some(0.75), Some(11.0 / 12.0)), ("auc", None, None)));
         let exact: f64 = [4.0, 1.0, 4.0, 3.0f64].map(|support| -support / 12.0 * (support / 12.0).ln()).iter().sum();
         assert!(log_loss == Some(0.5) && (entropy.unwrap() - exact).abs() < 1e-12);
+    }
+
+    #[test]
+    fn no_figure_is_less_than_nothing() {
+        let by_class = [0, 5, 0].map(|support| OfClass { support, ..OfClass::default() }).into();
+        let (rows, right, balanced_accuracy, log_loss) = (5, 5, 1.0, 0.0);
+        let confusion = Vec::new();
+        let one =
+            ClassFigures { rows, right, in_top: None, balanced_accuracy, log_loss, auc: None, by_class, confusion };
+        let entropy = of_classes(&one).iter().find(|(name, ..)| *name == "log_loss").and_then(|(.., guess)| *guess);
+        assert_eq!(entropy.map(f64::to_bits), Some(0));
+        let shown = [-0.0, -4e-5, 4e-5, -6e-5, 0.25, f64::NAN].map(four_decimals);
+        assert_eq!(shown, ["0.0000", "0.0000", "0.0000", "-0.0001", "0.2500", "NaN"]);
+        assert_eq!((rate(None), rate(Some(-0.0))), ("-".to_owned(), "0.0000".to_owned()));
     }
 
     #[test]

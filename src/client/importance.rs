@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::applied::{Applied, batch_rows, scales};
+use super::figures::four_decimals;
 use super::score::significant;
 use crate::model::evaluate::EvaluateError;
 use crate::model::figures::{ClassCounts, ValueSums};
@@ -166,9 +167,9 @@ impl Importance {
             let [(added, added_off), (lost, lost_off)] = column.losses;
             let number = |value: f64| match self.is_of_values {
                 true => significant(value),
-                false => format!("{value:.4}"),
+                false => four_decimals(value),
             };
-            (&*column.name, [number(added), number(added_off), format!("{lost:.4}"), format!("{lost_off:.4}")])
+            (&*column.name, [number(added), number(added_off), four_decimals(lost), four_decimals(lost_off)])
         })
     }
 

@@ -12,7 +12,7 @@ use crate::compute::{self, Node};
 use crate::config::NodeAddress;
 use crate::coordinator::{self, Coordinator};
 use crate::engine::Policy;
-use crate::model::Kernel;
+use crate::model::{Kernel, conformance};
 use crate::net::{IpAddr, SocketAddr};
 
 /// Nodes in one process, at most.
@@ -31,9 +31,9 @@ pub struct LocalCluster {
 
 /// Trains a job in a cluster of its own.
 pub fn train(local: LocalCluster, options: &Options, interrupts: &Receiver<()>) -> Result<Exit, Failure> {
-    super::proof::prove(local.kernel)?;
-    let plan = cli::interruptible(|| Plan::new(options))?;
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Connection, error);
+    conformance::prove(local.kernel).map_err(|difference| failed(&difference.where_kernels_are_chosen()))?;
+    let plan = cli::interruptible(|| Plan::new(options))?;
     let free: SocketAddr = (IpAddr::from([127, 0, 0, 1]), 0).into();
     let mut nodes = Vec::new();
     for number in 1..=local.nodes {

@@ -246,7 +246,7 @@ impl Renderer {
     fn best_round(&self, done: &Summary) -> Option<String> {
         let Summary { round, rounds, .. } = *done;
         self.patience?;
-        let stopped = match rounds - round {
+        let stopped = match rounds.saturating_sub(round) {
             _ if rounds == self.rounds => String::new(),
             // Only an accuracy that was asked for ends a job with its last round the best.
             0 => "; stopped there, as right as was asked for".to_owned(),

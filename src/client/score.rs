@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::figures::IN_TOP;
+use super::figures::{IN_TOP, four_decimals, rate};
 use super::notes::Words;
 use crate::dataset::Baseline;
-use crate::job::{Metric, Metrics, Summary};
+use crate::job::{Metric, Metrics, Quality, Summary};
 use crate::model::figures::ValueErrors;
 use crate::model::scaling::{Target, TargetScale};
 use crate::wire::text::{counted, shown};
@@ -191,7 +191,7 @@ impl Score {
             }
             Score::Fit(Fit { errors, baseline, .. }) => {
                 let (name, text) = match baseline {
-                    Some(_) => ("r2", r2_in_words(errors)),
+                    Some(_) => ("r2", rate(errors.r2)),
                     None => ("rmse", significant(errors.rmse)),
                 };
                 Some(Headline { name, goodness: -errors.rmse, text })
@@ -215,7 +215,7 @@ impl Score {
         match self {
             Score::Accuracy(accuracy) => vec![percent(accuracy.error())],
             Score::Fit(Fit { errors, baseline, .. }) => {
-                let r2 = baseline.map(|_| r2_in_words(errors));
+                let r2 = baseline.map(|_| rate(errors.r2));
                 r2.into_iter().chain([significant(errors.rmse), significant(errors.mae)]).collect()
             }
             Score::Unknown { .. } => vec!["-".to_owned()],
@@ -225,7 +225,7 @@ impl Score {
     /// The number that a curve over rounds shows, and what it is called; an accuracy in per cent.
     pub(super) fn curve(&self) -> Option<(&'static str, f64)> {
         match self {
-            Score::Accuracy(accuracy) => Some(("accuracy", 100.0 * (1.0 - accuracy.error()))),
+            Score::Accuracy(accuracy) => Some(("accuracy", Quality::percent_right(accuracy.error()))),
             Score::Fit(Fit { errors, .. }) => Some(("rmse", errors.rmse)),
             Score::Unknown { .. } => None,
         }
@@ -383,7 +383,7 @@ impl Score {
             }
             Score::Fit(Fit { judged, rows, errors, .. }) => format!(
                 "r2 {}, rmse {}, mae {} over {}",
-                r2_in_words(errors),
+                rate(errors.r2),
                 significant(errors.rmse),
                 significant(errors.mae),
                 judged.rows_in_words(*rows)
@@ -411,7 +411,9 @@ impl Score {
             Score::Accuracy(accuracy) => {
                 let error = accuracy.error();
                 let of = accuracy.judged.rows_in_words(accuracy.rows);
-                let mut lines = vec![("accuracy", format!("{} of {of} (error {error:.4})", percent(error)))];
+                // Some errors are not shown as none.
+                let shown_error = if error > 0.0 { error.max(1e-4) } else { error };
+                let mut lines = vec![("accuracy", format!("{} of {of} (error {shown_error:.4})", percent(error)))];
                 lines.extend(accuracy.margin_in_words().map(|margin| ("margin", margin)));
                 lines.extend(accuracy.figures_in_words().map(|figures| ("figures", figures)));
                 if let (Some((class, _)), Some(error)) = (&accuracy.baseline, accuracy.baseline_error()) {
@@ -424,10 +426,13 @@ impl Score {
             Score::Fit(Fit { judged, rows, name, errors, baseline }) => {
                 let over = judged.rows_in_words(*rows);
                 // Several targets have no unit in common.
-                let of = name.as_ref().map_or_else(|| " deviations".to_owned(), |name| format!(" of {}", shown(name)));
+                let of = match name {
+                    Some(name) => format!(" of {}", shown(name)),
+                    None => " deviations of all targets".to_owned(),
+                };
                 let mut lines = Vec::new();
                 if baseline.is_some() || errors.r2.is_some() {
-                    lines.push(("r2", format!("{} over {over}", r2_in_words(errors))));
+                    lines.push(("r2", format!("{} over {over}", rate(errors.r2))));
                 }
                 lines.push(("rmse", format!("{}{of} over {over}", significant(errors.rmse))));
                 lines.push(("mae", format!("{}{of}", significant(errors.mae))));
@@ -455,9 +460,8 @@ impl Accuracy {
 
     /// The figures beside it, where they are told.
     fn figures_in_words(&self) -> Option<String> {
-        let told =
-            FIGURES.iter().zip(self.figures).filter_map(|((_, name), figure)| Some(format!("{name} {:.4}", figure?)));
-        let told: Vec<String> = told.collect();
+        let told = |((_, name), figure): (&(_, &str), Option<f64>)| Some(format!("{name} {}", four_decimals(figure?)));
+        let told: Vec<String> = FIGURES.iter().zip(self.figures).filter_map(told).collect();
         (!told.is_empty()).then(|| told.join(", "))
     }
 
@@ -482,19 +486,15 @@ impl Accuracy {
     }
 }
 
-fn r2_in_words(errors: &ValueErrors) -> String {
-    errors.r2.map_or_else(|| "-".to_owned(), |r2| format!("{r2:.4}"))
-}
-
 fn percent(error: f64) -> String {
-    format!("{:.2} %", 100.0 * (1.0 - error))
+    Quality::ErrorRate(error).to_string()
 }
 
 /// A number with five significant digits, of any magnitude.
 pub(super) fn significant(value: f64) -> String {
     const DIGITS: i32 = 5;
     if value == 0.0 || !value.is_finite() {
-        return value.to_string();
+        return (value + 0.0).to_string();
     }
     // The digits are rounded first: 9.99999 is 10.000.
     let scientific = format!("{value:.*e}", DIGITS as usize - 1);

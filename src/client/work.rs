@@ -260,11 +260,10 @@ impl Work {
 
     /// Of what the rounds are, and when they end before the last.
     pub fn rounds_in_words(&self) -> String {
-        let patience = self.specification.patience;
+        let Specification { patience, target_accuracy, .. } = self.specification;
         let until = patience.map_or_else(String::new, |patience| format!(", or until {patience} are no better"));
-        let reached = self.specification.target_accuracy.map_or_else(String::new, |accuracy| {
-            format!(", or until {} % are right", (accuracy * 1e4).round() / 100.0)
-        });
+        let reached = target_accuracy
+            .map_or_else(String::new, |accuracy| format!(", or until {} % are right", in_per_cent(accuracy)));
         format!("of {}{until}{reached}", self.round_in_words())
     }
 
@@ -356,6 +355,11 @@ impl Work {
     }
 }
 
+/// A share in per cent, with the digits that were asked for: not those that a product in binary has besides.
+fn in_per_cent(share: f64) -> f64 {
+    (share * 1e12).round() / 1e10
+}
+
 /// What there is to say of an outer optimiser, by the names of the specification's fields: what has a part in the job, and is
 /// not the usual.
 fn outer_in_words(outer: &Outer) -> Vec<(&'static str, String)> {
@@ -388,5 +392,16 @@ fn batch_name(batch: BatchSize) -> String {
     match batch {
         BatchSize::Full => "full".to_owned(),
         BatchSize::Rows(rows) => rows.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_per_cent;
+
+    #[test]
+    fn a_share_is_told_in_per_cent_with_the_digits_that_it_has() {
+        let told = [0.9, 0.57, 0.955, 0.99999, 0.333_333, 1.0].map(|share| in_per_cent(share).to_string());
+        assert_eq!(told, ["90", "57", "95.5", "99.999", "33.3333", "100"]);
     }
 }

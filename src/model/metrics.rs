@@ -39,8 +39,8 @@ pub enum Quality {
     ErrorRate(f64),
     /// One less the part that the squared errors are of the targets' squared distances from their own means.
     R2(f64),
-    /// The root of the mean over rows of the squared distance from their targets, where nothing says how far apart those lie: in
-    /// deviations of the training rows, as targets are standardised.
+    /// The root of the mean over rows of the squared distance from all of their targets, where nothing says how far apart those lie:
+    /// in deviations of the training rows, as targets are standardised.
     RootMeanSquare(f64),
     /// None of the numbers that say it is there: they may be a newer program's.
     Unknown,
@@ -56,12 +56,18 @@ impl Quality {
             Quality::Unknown => "quality",
         }
     }
+
+    /// Per cent of the rows that are predicted rightly, where this part is not, as two digits show them: 100 only where all are.
+    pub fn percent_right(error_rate: f64) -> f64 {
+        let percent = 100.0 * (1.0 - error_rate);
+        if error_rate > 0.0 { percent.min(99.99) } else { percent }
+    }
 }
 
 impl fmt::Display for Quality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Quality::ErrorRate(error) => write!(f, "{:.2} %", 100.0 * (1.0 - error)),
+            Quality::ErrorRate(error) => write!(f, "{:.2} %", Quality::percent_right(*error)),
             Quality::R2(share) => write!(f, "{share:.4}"),
             Quality::RootMeanSquare(root) => write!(f, "{root:.5} deviations of the target"),
             Quality::Unknown => f.write_str("-"),
@@ -119,10 +125,11 @@ impl Metrics {
     }
 
     /// Whether a model of these numbers is better than one of those, over the same rows: it has fewer errors, or as many and a
-    /// smaller loss; where there are no errors to count, a smaller loss. What is no number is never better.
+    /// smaller loss; where there are no errors to count, a smaller loss. A loss that is no number is as bad as an infinite one.
     pub fn is_better_than(&self, other: &Metrics) -> bool {
         let key = |metrics: &Metrics| {
-            [metrics.get(Metric::Errors).unwrap_or(0.0), metrics.get(Metric::Loss).unwrap_or(f64::INFINITY)]
+            let loss = metrics.get(Metric::Loss).filter(|loss| !loss.is_nan());
+            [metrics.get(Metric::Errors).unwrap_or(0.0), loss.unwrap_or(f64::INFINITY)]
         };
         key(self).partial_cmp(&key(other)) == Some(Ordering::Less)
     }
@@ -138,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_better_by_fewer_errors_and_then_by_a_smaller_loss_and_never_by_what_is_no_number() {
+    fn a_model_is_better_by_fewer_errors_and_then_by_a_smaller_loss_and_a_loss_that_is_no_number_is_the_worst() {
         let classes = |errors, loss| Metrics::default().with(Metric::Loss, loss).with(Metric::Errors, errors);
         assert!(classes(3.0, 9.0).is_better_than(&classes(4.0, 1.0)));
         assert!(classes(3.0, 1.0).is_better_than(&classes(3.0, 1.5)));
@@ -146,7 +153,18 @@ mod tests {
         assert!(!classes(4.0, 0.1).is_better_than(&classes(3.0, 1.0)));
         let numbers = |loss| Metrics::default().with(Metric::Loss, loss).with(Metric::SquaredError, 2.0 * loss);
         assert!(numbers(1.0).is_better_than(&numbers(2.0)) && !numbers(2.0).is_better_than(&numbers(1.0)));
-        assert!(!numbers(f64::NAN).is_better_than(&numbers(2.0)));
+        for worst in [f64::NAN, f64::INFINITY] {
+            assert!(numbers(2.0).is_better_than(&numbers(worst)) && !numbers(worst).is_better_than(&numbers(2.0)));
+            assert!(!numbers(worst).is_better_than(&numbers(f64::NAN)), "a tie is no better");
+            assert!(classes(3.0, 2.0).is_better_than(&classes(3.0, worst)));
+        }
+    }
+
+    #[test]
+    fn an_accuracy_is_shown_as_whole_only_where_no_row_is_wrong() {
+        let shown = |errors, rows| Metrics::default().with(Metric::Errors, errors).quality(rows).to_string();
+        assert_eq!([shown(0.0, 100_000), shown(1.0, 100_000), shown(1.0, 1 << 32)], ["100.00 %", "99.99 %", "99.99 %"]);
+        assert_eq!([shown(1.0, 1_000), shown(4.0, 4), shown(f64::NAN, 4)], ["99.90 %", "0.00 %", "NaN %"]);
     }
 
     #[test]

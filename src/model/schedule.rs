@@ -71,10 +71,11 @@ impl Course {
     /// The first of so many steps from which on none has a rate, if there is one.
     pub fn first_step_without(&self, steps: u64) -> Option<u64> {
         let height = u64::from(self.warmup).min(steps.checked_sub(1)?);
-        if self.rate(height) == 0.0 {
+        let first = first_where(height, steps, |step| self.rate(step) == 0.0);
+        // A schedule that is over by then leaves the rate at its height nothing of what the steps before have.
+        if first == height && (height == 0 || self.rate(height - 1) == 0.0) {
             return Some(0);
         }
-        let first = first_where(height, steps, |step| self.rate(step) == 0.0);
         (first < steps).then_some(first)
     }
 
@@ -202,16 +203,26 @@ mod tests {
     #[test]
     fn steps_with_a_rate_are_found_wherever_they_are() {
         for schedule in Schedule::ALL {
-            for (warmup, decay, least) in
-                [(0, 1.0, 1e-12), (5, 1.0, 0.2), (5, 0.5, 0.1), (12, 0.9, 0.3), (3, 1.0, 0.6), (0, 0.25, 1e-5)]
-            {
+            for (warmup, decay, least) in [
+                (0, 1.0, 1e-12),
+                (5, 1.0, 0.2),
+                (5, 0.5, 0.1),
+                (10, 1.0, 1e-12),
+                (12, 0.9, 0.3),
+                (12, 1.0, 0.6),
+                (3, 1.0, 0.6),
+                (0, 0.25, 1e-5),
+            ] {
                 let course = Course { decay, least, ..course(schedule, warmup, 10) };
                 let with = |step| course.rate(step) > 0.0;
-                for done in 0..=10 {
+                for done in 0..=20 {
                     assert_eq!(course.steps_with(done), (0..done).filter(|step| with(*step)).count() as u64);
                 }
-                let first = (0..10).find(|first| !(*first..10).any(with));
-                assert_eq!(course.first_step_without(10), first, "{schedule}, {warmup}, {decay}, {least}");
+                // Also of jobs that go on behind the schedule's end.
+                for steps in [10, 20] {
+                    let first = (0..steps).find(|first| !(*first..steps).any(with));
+                    assert_eq!(course.first_step_without(steps), first, "{schedule}, {warmup}, {decay}, {least}");
+                }
             }
         }
         assert_eq!(course(Schedule::Constant, 0, 0).first_step_without(0), None);

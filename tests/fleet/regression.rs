@@ -304,7 +304,7 @@ fn whoever_asks_about_a_regression_of_two_targets_is_told_of_its_error_in_deviat
     assert!(ask(&["job", &id, "--json"]).stdout.contains(r#""loss":"squared_error""#));
 
     let watched = ask(&["attach", &id]);
-    let told = format!("rmse         {error:.4} deviations over 21 validation rows");
+    let told = format!("rmse         {error:.4} deviations of all targets over 21 validation rows");
     assert!(watched.stdout.contains(&told), "{watched:?}");
     assert!(watched.stdout.contains("     rmse        mae  nodes"), "{watched:?}");
     let watched = Client::start(&coordinator, &["attach", &id]).finish();

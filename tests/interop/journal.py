@@ -50,7 +50,7 @@ class Bytes:
 def worth(told):
     """What a ROUND's weights are worth, less being better: errors, where there are some to count, and loss."""
     metrics = {tag: value for tag, value in struct.iter_unpack("<Hd", told[52:])}
-    return metrics.get(2, 0.0), metrics[1]
+    return metrics.get(2, 0.0), math.inf if math.isnan(metrics[1]) else metrics[1]
 
 
 class Job:

@@ -83,8 +83,12 @@ fn outputs_are_dropped_as_published() {
 
 #[test]
 fn jobs_stop_where_published() {
-    let series: [(&str, u32); 3] =
-        [("5/9 4/8 4/8 4/7.5 6/7 4/7.5", 2), ("3/2 3/2 3/2", 2), ("-/4 -/3 -/3.5 -/2.5 -/2.75 -/2.5 -/2.625", 3)];
+    let series: [(&str, u32); 4] = [
+        ("5/9 4/8 4/8 4/7.5 6/7 4/7.5", 2),
+        ("3/2 3/2 3/2", 2),
+        ("-/4 -/3 -/3.5 -/2.5 -/2.75 -/2.5 -/2.625", 3),
+        ("-/NaN -/inf -/3 -/NaN -/3", 2),
+    ];
     for (told, patience) in series {
         let (mut best, mut last) = (None, None);
         for (number, told) in (1..).zip(told.split(' ')) {

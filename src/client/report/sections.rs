@@ -6,6 +6,7 @@ use super::content::{Column, Content, Part};
 use super::history::{History, Point, validation_loss};
 use super::judged::{Figures, JudgedRows};
 use super::machines;
+use crate::client::figures::rate;
 use crate::client::importance::Importance;
 use crate::client::score::significant;
 use crate::client::{confusion, figures};
@@ -75,10 +76,6 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), significant)
 }
 
-fn rate(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
-}
-
 fn rounds(content: &Content, history: &History) -> Html {
     let mut html = Html::new();
     let points = history.points();
@@ -145,7 +142,7 @@ fn rounds(content: &Content, history: &History) -> Html {
     if has_stride {
         let text = format!(
             "Of {} each point is the mean of {}; the model's own round is marked.",
-            counted(u64::from(to - from + 1), "round"),
+            counted(u64::from(to.saturating_sub(from)) + 1, "round"),
             counted(u64::from(history.stride()), "round")
         );
         soft(&mut html, &text);

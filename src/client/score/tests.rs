@@ -57,6 +57,21 @@ fn an_accuracy_stands_beside_what_the_most_frequent_class_comes_to() {
 }
 
 #[test]
+fn a_row_that_is_wrong_among_very_many_is_seen() {
+    let score = of_classes(1).score(&wrong(1.0), 1_000_000);
+    assert_eq!(
+        text(&score),
+        [
+            "accuracy: 99.99 % of 1000000 validation rows (error 0.0001)",
+            "baseline: 99.99 % by always saying ash, the training rows' most frequent class; the model does not beat it"
+        ]
+    );
+    assert_eq!((score.cells(), score.curve()), (vec!["99.99 %".to_owned()], Some(("accuracy", 99.99))));
+    let right = Measure::default().score(&wrong(0.0), 1_000_000);
+    assert_eq!(text(&right), ["accuracy: 100.00 % of 1000000 validation rows (error 0.0000)"]);
+}
+
+#[test]
 fn a_result_has_more_figures_than_a_round() {
     let score = of_classes(500).score(&whole(), 1_000);
     assert_eq!(text(&score)[2], "figures: balanced 0.7500, log loss 0.2500, top 3 0.9900, AUC 0.8750");
@@ -146,7 +161,10 @@ fn errors_are_in_the_targets_unit_and_r2_is_about_the_validation_rows_mean() {
 #[test]
 fn numbers_without_notes_or_of_several_targets_are_in_deviations_and_name_no_target() {
     let score = Measure::default().score(&off(16.0, 4.0), 4);
-    assert_eq!(text(&score), ["rmse: 2.0000 deviations over 4 validation rows", "mae: 1.0000 deviations"]);
+    assert_eq!(
+        text(&score),
+        ["rmse: 2.0000 deviations of all targets over 4 validation rows", "mae: 1.0000 deviations of all targets"]
+    );
     assert_eq!(score.cells().len(), score.columns().len());
     let scales = vec![TargetScale::new("a", 1.0, 10.0).unwrap(), TargetScale::new("b", 1.0, 2.0).unwrap()];
     let guess = Baseline::Mean { squared: 4.0, absolute: 4.0, variation: 0.0 };
@@ -155,8 +173,8 @@ fn numbers_without_notes_or_of_several_targets_are_in_deviations_and_name_no_tar
         text(&score),
         [
             "r2: - over 4 validation rows",
-            "rmse: 0.50000 deviations over 4 validation rows",
-            "mae: 0.50000 deviations",
+            "rmse: 0.50000 deviations of all targets over 4 validation rows",
+            "mae: 0.50000 deviations of all targets",
             "baseline: rmse 1.0000, mae 1.0000 by always saying the training rows' mean"
         ]
     );
@@ -194,6 +212,7 @@ fn a_model_file_keeps_the_whole_result() {
 fn numbers_of_any_magnitude_have_five_digits() {
     for (value, said) in [
         (0.0, "0"),
+        (-0.0, "0"),
         (123_456.7, "123457"),
         (9.99999, "10.000"),
         (-0.000123456, "-0.00012346"),

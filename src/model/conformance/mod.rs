@@ -164,9 +164,19 @@ impl fmt::Display for Difference {
         let cure = if Section::OF_THREAD.contains(&self.section) {
             "was a library built with -ffast-math loaded, or LD_PRELOADed?"
         } else {
-            "build the program anew, without special flags; meanwhile another --kernel may do"
+            "build the program anew, without special flags"
         };
         write!(f, "this machine does not compute arithmetic {ARITHMETIC} with kernel {}: {what}: {cure}", self.kernel)
+    }
+}
+
+impl Difference {
+    /// The sentence for whoever can choose another kernel.
+    pub fn where_kernels_are_chosen(&self) -> String {
+        match Section::OF_THREAD.contains(&self.section) {
+            true => self.to_string(),
+            false => format!("{self}; meanwhile another --kernel may do"),
+        }
     }
 }
 

@@ -33,6 +33,17 @@ fn a_broken_operation_is_found_and_named() {
     }
 }
 
+#[test]
+fn another_kernel_is_a_cure_where_one_can_be_chosen_and_not_for_a_thread_that_computes_otherwise() {
+    let kernel = Kernel::best();
+    for section in Section::ALL {
+        let difference = Difference { section, kernel };
+        let (plain, chosen) = (difference.to_string(), difference.where_kernels_are_chosen());
+        assert!(!plain.contains("--kernel") && chosen.starts_with(&plain), "{plain}");
+        assert_eq!(chosen.contains("--kernel"), !Section::OF_THREAD.contains(&section), "{chosen}");
+    }
+}
+
 /// Tests that change how this thread's floating-point unit works, and with it nobody else's.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod of_a_thread {

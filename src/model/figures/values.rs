@@ -36,9 +36,9 @@ pub struct ValueFigures {
 pub struct ValueErrors {
     /// The part of the targets' variation that they tell; none where it is not known, or there is no variation.
     pub r2: Option<f64>,
-    /// The root of the mean over rows of the squared distance.
+    /// The root of the mean over rows of the squared distance: of the squares of all targets' differences, added up.
     pub rmse: f64,
-    /// The mean over rows of the distance's magnitude.
+    /// The mean over rows of the magnitudes of all targets' differences, added up.
     pub mae: f64,
 }
 

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use super::error::GradientSumError;
 
+/// The largest magnitude of 64 bits.
+const NARROW_MOST: u128 = i64::MAX as u128;
+
 /// One integer a parameter: below 2^127 in magnitude, which whoever adds sees to.
 #[derive(Debug)]
 pub(super) struct Integers {
@@ -41,11 +44,18 @@ impl Integers {
         self.most
     }
 
-    /// Makes room for numbers of at most this magnitude, one for each integer, to be added. Nearly no job needs more than 64 bits,
-    /// and so nobody keeps memory for them: it is tried. Where it is not to be had nothing has changed.
+    /// Makes room for numbers of at most this magnitude, one for each integer or for some of them, to be added. Nearly no job needs
+    /// more than 64 bits, and so nobody keeps memory for them: it is tried. Where it is not to be had nothing has changed.
     pub(super) fn make_room(&mut self, most: u128) -> Result<(), GradientSumError> {
+        if self.upper.is_empty() && self.most.saturating_add(most) > NARROW_MOST {
+            // What was added to some has counted for all. Beyond half they would have to be looked at again and again.
+            let largest = u128::from(self.low.iter().map(|low| low.unsigned_abs()).max().unwrap_or(0));
+            if largest <= NARROW_MOST / 2 {
+                self.most = largest;
+            }
+        }
         let most = self.most.saturating_add(most);
-        if most > i64::MAX as u128 {
+        if most > NARROW_MOST {
             self.widen()?;
         }
         if most >= 1 << 95 {

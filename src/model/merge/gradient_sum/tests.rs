@@ -132,6 +132,27 @@ fn sums_that_no_longer_fit_64_bits_go_on_exactly() {
 }
 
 #[test]
+fn parts_of_a_block_are_not_added_up_as_if_they_were_of_the_same_parameters() {
+    const PARTS: usize = 1 << 13;
+    for kernel in Kernel::available() {
+        let mut sum = GradientSum::new(kernel, PARTS);
+        // All together beyond 2^63 units, and each parameter far below.
+        for blocks in 1..=2 {
+            (0..PARTS).for_each(|start| sum.add_part(start, &[1024.0]).unwrap());
+            sum.add_loss(0.0).unwrap();
+            assert_eq!((sum.units.bits(), values(&sum)), (64, vec![blocks * units(1024.0); PARTS]));
+        }
+        // Where one needs it, all have more.
+        for _ in 0..2 * PARTS {
+            sum.add_part(5, &[-1024.0]).unwrap();
+        }
+        let mut expected = vec![2 * units(1024.0); PARTS];
+        expected[5] -= units(1024.0) * 2 * PARTS as i128;
+        assert_eq!((sum.units.bits(), values(&sum)), (96, expected));
+    }
+}
+
+#[test]
 fn integers_become_f64_to_nearest_and_gradients_are_cut() {
     for number in [0, 1, -1, i64::MAX, i64::MIN, (1 << 53) + 1, -(1 << 53) - 3, 0x7fff_ffff_ffff_fe00, 1 << 32] {
         assert_eq!(rounded(number).to_bits(), (number as f64).to_bits(), "{number}");
