@@ -45,6 +45,14 @@ pub(crate) enum Doing {
     Remove,
 }
 
+impl DiskError {
+    /// Whether the system had no descriptor for it: there may be one again once a connection has ended, and nothing is wrong with
+    /// the disk.
+    pub(crate) fn lacks_descriptor(&self) -> bool {
+        matches!(self.why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    }
+}
+
 impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doing = match self.doing {

@@ -13,6 +13,11 @@ use common::servers::{Coordinator, Node};
 use common::skip;
 use common::tables::Written;
 
+/// What a shell does to have no file of more than a block or two, until the limit is lifted.
+const SMALL_FILES: [&str; 3] = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 1 && exec \"$0\" \"$@\""];
+/// What everyone is told then.
+const CANNOT: &str = "the journal cannot be written: cannot write";
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -76,21 +81,39 @@ fn a_jobs_checkpoints_leave_the_disk_to_what_has_to_be_written() {
 }
 
 #[test]
+fn a_job_that_is_paused_and_cannot_be_written_stays_in_memory_and_goes_on_from_there() {
+    let (state, data, port) = (tempfile::tempdir().unwrap(), rows(), reserve_port());
+    let job = ["--data", data.text(), "--recipe", "classic", "--rounds", "12", "--on-no-nodes", "pause"];
+    let expected = Client::local(1, &job).finish().fingerprint();
+    let mut node = Node::start(port, "1", &["--load-delay", "0.05", "--name", "first"]);
+    let options = ["--state-dir", text(state.path()), "--on-disk-error", "continue", "--revival-waits", "0.2,0.2,0.2"];
+    let coordinator = Coordinator::try_at(reserve_port(), &SMALL_FILES, &[port], &options).unwrap();
+    let mut client = Client::start(&coordinator, &job);
+    let id = client.await_accepted()["job"].as_str().unwrap().to_owned();
+    client.await_notice(CANNOT);
+    node.kill();
+    let paused = client.finish();
+    assert_eq!(paused.exit, Some(6), "{paused:#?}");
+    let _node = Node::start(port, "0", &["--name", "second"]);
+    coordinator.await_line("node second is active at");
+    let resumed = Client::start(&coordinator, &["resume", &id]).finish();
+    assert_eq!(resumed.exit, Some(0), "{resumed:#?}");
+    assert_eq!(Client::start(&coordinator, &["attach", &id]).finish().fingerprint(), expected);
+}
+
+#[test]
 fn whoever_comes_while_jobs_cannot_be_written_is_told_so_and_when_they_can_be_again() {
     let (state, data, node) = (tempfile::tempdir().unwrap(), rows(), Node::named("node"));
-    // No file has more than a block or two, until the limit is lifted.
-    let within = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 1 && exec \"$0\" \"$@\""];
     if !goes_well(&["sh", "-c", "command -v prlimit"]) {
         return skip("there is no prlimit");
     }
     let options = ["--state-dir", text(state.path()), "--on-disk-error", "continue"];
-    let coordinator = Coordinator::try_at(reserve_port(), &within, &[node.port], &options).unwrap();
+    let coordinator = Coordinator::try_at(reserve_port(), &SMALL_FILES, &[node.port], &options).unwrap();
     let job = |seed: &str| Client::start(&coordinator, &["--data", data.text(), "--rounds", "100000", "--seed", seed]);
-    let cannot = "the journal cannot be written: cannot write";
     let mut first = job("1");
-    first.await_notice(cannot);
+    first.await_notice(CANNOT);
     let mut second = job("2");
-    second.await_notice(cannot);
+    second.await_notice(CANNOT);
     assert!(goes_well(&["prlimit", "--pid", &coordinator.pid().to_string(), "--fsize=unlimited"]));
     for client in [&mut first, &mut second] {
         client.await_notice("the journal can be written again");

@@ -90,20 +90,31 @@ fn main() -> ExitCode {
     cli::exit("coordinator_node", run(&arguments))
 }
 
-/// What a coordinator opens at most: two descriptors for each link, and those of connections that are not greeted yet, of
-/// people, and of its own.
+/// Descriptors of connections that are not greeted yet, of people, and of the coordinator's own, its journal among them.
+const DESCRIPTORS_BESIDE_LINKS: u64 = 256;
+
+/// What a coordinator opens at most: two descriptors for each link, and the others.
 fn descriptors_needed(nodes: usize, clients: usize) -> u64 {
-    (nodes + clients) as u64 * 2 + 256
+    (nodes + clients) as u64 * 2 + DESCRIPTORS_BESIDE_LINKS
+}
+
+/// Clients for whom so many descriptors are enough, beside nodes; one at least.
+fn clients_within(descriptors: u64, nodes: usize) -> usize {
+    let links = descriptors.saturating_sub(DESCRIPTORS_BESIDE_LINKS) / 2;
+    usize::try_from(links).unwrap_or(usize::MAX).saturating_sub(nodes).max(1)
 }
 
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let interrupts = Interrupts::catch()?;
     let (file, nodes) = NodesFile::open(&arguments.nodes).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let needed = descriptors_needed(nodes.len(), arguments.connections);
+    let mut connections = arguments.connections;
+    let needed = descriptors_needed(nodes.len(), connections);
     if let Some(allowed) = net::raise_descriptor_limit().filter(|&allowed| allowed < needed) {
-        let (nodes, clients) = (nodes.len(), arguments.connections);
+        let (nodes, clients) = (nodes.len(), connections);
+        connections = clients_within(allowed, nodes);
         log::warn!(
-            "the system allows {allowed} open descriptors, and {nodes} nodes and {clients} clients need up to {needed}"
+            "the system allows {allowed} open descriptors, and {nodes} nodes and {clients} clients need up to {needed}: no more \
+             than {connections} clients are taken at a time. Raise the limit of open files (ulimit -n) for more"
         );
     }
     if let (Some(asked), Some(there_is)) = (arguments.memory, config::memory_there_is())
@@ -124,7 +135,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         store_bytes: arguments.store,
         kernel: arguments.kernel,
         cluster: arguments.cluster.clone(),
-        connections: arguments.connections,
+        connections,
         object_bytes: arguments.object,
         in_flight_bytes: arguments.in_flight,
         http_hosts: arguments.http_host.clone(),
@@ -176,6 +187,16 @@ mod tests {
     use gradwire::engine::JOBS_AT_ONCE;
 
     use super::*;
+
+    #[test]
+    fn no_more_clients_are_taken_than_there_are_descriptors_for() {
+        for (descriptors, nodes) in [(260, 0), (1_024, 4), (1_025, 4), (4_096, 900)] {
+            let clients = clients_within(descriptors, nodes);
+            let fits = |clients| descriptors_needed(nodes, clients) <= descriptors;
+            assert!(fits(clients) && !fits(clients + 1), "{clients} of {descriptors} beside {nodes}");
+        }
+        assert_eq!((clients_within(1_024, 4), clients_within(40, 20)), (380, 1));
+    }
 
     #[test]
     fn as_many_jobs_run_at_a_time_as_help_says() {

@@ -78,8 +78,8 @@ impl Shared {
         for job in jobs.iter().filter(|job| prefix.begins(job.job)) {
             text.push_str(&format!("job   {}\ndone  {}\n\n", job.job, job.done));
             let mut table = Table::new(&[
-                ("ROUND", Right),
-                ("SHARD", Right),
+                ("STEP", Right),
+                ("TASK", Right),
                 ("STATE", Left),
                 ("BATCHES", Right),
                 ("OF", Right),
@@ -110,10 +110,11 @@ impl Shared {
         let (counts, links, cached, reused) =
             self.driver.look(|core, _| (core.counts(), core.links(), core.cached(), core.reused()));
         out.single("gradwire_workers", Kind::Gauge, "Tasks that are trained at once.", f64::from(self.workers));
-        out.family("gradwire_tasks", Kind::Gauge, "Tasks in workspace, by state.");
+        out.family("gradwire_tasks", Kind::Gauge, "Tasks that are being trained, or wait for data or a worker.");
         out.sample(&[("state", "running")], f64::from(counts.running));
         out.sample(&[("state", "waiting")], f64::from(counts.waiting));
-        out.single("gradwire_tasks_done_total", Kind::Counter, "Tasks answered.", counts.done as f64);
+        let help = "Tasks that workers have ended, well or not, whoever is answered.";
+        out.single("gradwire_tasks_done_total", Kind::Counter, help, counts.done as f64);
         out.single("gradwire_coordinators", Kind::Gauge, "Coordinators linked.", links as f64);
         let help = "Rows that one worker trains in a second, as measured in the last task.";
         out.single("gradwire_rows_per_second", Kind::Gauge, help, counts.rows_per_second);

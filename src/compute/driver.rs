@@ -270,6 +270,10 @@ fn error_of(failure: Failure<Error>) -> Error {
             let error = refusal(ErrorCode::Busy, "too many tasks wait at this node").retryable();
             error.with_numbers(queued_max as u64 + 1, queued_max as u64)
         }
+        Failure::TooManyNamed { named, named_objects_max } => {
+            let error = refusal(ErrorCode::Busy, "the tasks that wait at this node name too many objects").retryable();
+            error.with_numbers(named as u64, named_objects_max as u64)
+        }
         Failure::DataMissing(error) | Failure::Training(error) => error,
     }
 }

@@ -20,7 +20,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Arithmetic(difference) => difference.fmt(f),
+            Self::Arithmetic(difference) => f.write_str(&difference.where_kernels_are_chosen()),
             Self::Listen(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "no thread could be started: {error}"),
         }

@@ -90,6 +90,5 @@ pub(super) fn refusal(code: ErrorCode, text: impl Into<String>) -> Error {
 /// Says what has become of a task.
 pub(super) fn say_task<S: Display>(event_log: &EventLog, name: &Attempt, sentence: impl FnOnce() -> S) {
     let TaskId { job, step, shard } = name.task;
-    event_log
-        .say("task", job, || format!("round {}, shard {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
+    event_log.say("task", job, || format!("step {}, task {shard}, attempt {}: {}", step + 1, name.attempt, sentence()));
 }

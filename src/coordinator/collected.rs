@@ -72,15 +72,12 @@ impl Collected {
             }
             Storage::Directory(directory) => {
                 let path = directory.join(format!("{}-{shard}", self.job));
-                let mut file = BufWriter::new(File::create(&path)?);
-                let mut hasher = Hasher::default();
-                for part in parts {
-                    let bytes = part.as_ref().as_flattened();
-                    hasher.update(bytes);
-                    file.write_all(bytes)?;
+                let written = write(&path, parts);
+                if written.is_err() {
+                    // On a full disk others need its room.
+                    let _ = fs::remove_file(&path);
                 }
-                file.flush()?;
-                Update::File(path, hasher.finish())
+                Update::File(path, written?)
             }
         };
         self.updates.insert(shard, update);
@@ -123,6 +120,19 @@ impl Drop for Collected {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// Writes an update to a file; returns the digest of what was written.
+fn write<P: AsRef<[LittleEndianF32]>>(path: &Path, parts: &[P]) -> io::Result<Digest> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let mut hasher = Hasher::default();
+    for part in parts {
+        let bytes = part.as_ref().as_flattened();
+        hasher.update(bytes);
+        file.write_all(bytes)?;
+    }
+    file.flush()?;
+    Ok(hasher.finish())
 }
 
 /// The updates on their way into a merge, in the order of their shards.
@@ -220,6 +230,22 @@ mod tests {
         assert!(median(&in_memory).is_ok());
         drop(in_files);
         assert_eq!(files(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_update_that_cannot_be_written_to_its_end_leaves_nothing_on_the_disk() {
+        let root = TempDir::new().unwrap();
+        let mut collected = Collected::new(Storage::directory(root.path()).unwrap(), JobId(7));
+        let directory = root.path().join("updates");
+        // Whatever is written there finds the disk full.
+        std::os::unix::fs::symlink("/dev/full", directory.join(format!("{}-3", JobId(7)))).unwrap();
+        // More than waits in a buffer.
+        let parts = [update(3), update(3), update(3)];
+        assert_eq!(collected.keep(3, &parts).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!((fs::read_dir(&directory).unwrap().count(), collected.shards().count()), (0, 0));
+        collected.keep(3, &[update(3)]).unwrap();
+        assert!(median(&collected).is_ok());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Ended {
     pub(super) injected: Option<String>,
     /// Requests of clients that want it to go on, until what is kept of it is here.
     pub(super) resuming: Vec<(Client, u32)>,
+    /// Whether all of its data was here once, so that there may be something of it to fetch.
+    pub(super) had_data: bool,
     /// How long coordinators had run when it ended.
     lived_ms: u64,
     /// Clients that have been told, and until when the job is kept for each: they fetch its model next.
@@ -32,6 +34,10 @@ pub(super) struct Ended {
 /// ever.
 const FETCH_WITHIN_US: u64 = 60_000_000;
 
+/// Jobs that never had all of their data are kept up to so many, and take the place of none that had: submitting and cancelling
+/// costs a client nothing.
+const WITHOUT_DATA_MAX: usize = 64;
+
 impl Ended {
     pub(super) fn new(
         answer: Arc<Message<'static>>,
@@ -39,7 +45,16 @@ impl Ended {
         lived_ms: u64,
         waiting: Option<Waiting>,
     ) -> Ended {
-        Ended { answer, status, waiting, injected: None, resuming: Vec::new(), lived_ms, told: Vec::new() }
+        Ended {
+            answer,
+            status,
+            waiting,
+            injected: None,
+            resuming: Vec::new(),
+            had_data: true,
+            lived_ms,
+            told: Vec::new(),
+        }
     }
 
     /// Where it is among those that have ended, whatever the wall clock said.
@@ -109,20 +124,26 @@ impl AllEnded {
         self.get(job).is_none_or(|ended| ended.can_go(now))
     }
 
-    /// Jobs that ended when coordinators had run for less than this, of those that can go. What the wall clock says of their
-    /// ends does not matter: it may have been wrong then, or be so now.
+    /// Jobs that ended when coordinators had run for less than this, of those that can go; never the one that ended last. What the
+    /// wall clock says of their ends does not matter: it may have been wrong then, or be so now.
     pub(super) fn before(&self, lived_ms: u64, now: Time) -> Vec<JobId> {
-        let old = self.0.values().filter(|ended| ended.can_go(now) && ended.lived_ms < lived_ms);
-        old.map(|ended| ended.status.job).collect()
+        let mut old = self.beyond(1, now);
+        old.retain(|job| self.get(*job).is_some_and(|ended| ended.lived_ms < lived_ms));
+        old
     }
 
-    /// All jobs that nobody waits for but the latest so many, of those that can go.
+    /// All jobs that nobody waits for but the latest so many, of those that can go. Those that never had their data are counted
+    /// by themselves.
     pub(super) fn beyond(&self, count: usize, now: Time) -> Vec<JobId> {
-        let told = self.0.iter().filter(|(_, ended)| ended.waiting.is_none());
-        let mut told: Vec<_> = told.map(|(_, ended)| ended.order()).collect();
-        told.sort_unstable();
-        told.truncate(told.len().saturating_sub(count));
-        told.into_iter().map(|(_, job)| job).filter(|job| self.can_go(*job, now)).collect()
+        let beyond = |had_data: bool, count: usize| {
+            let told = self.0.values().filter(|ended| ended.waiting.is_none() && ended.had_data == had_data);
+            let mut told: Vec<_> = told.map(Ended::order).collect();
+            told.sort_unstable();
+            told.truncate(told.len().saturating_sub(count));
+            told
+        };
+        let beyond = beyond(true, count).into_iter().chain(beyond(false, count.min(WITHOUT_DATA_MAX)));
+        beyond.map(|(_, job)| job).filter(|job| self.can_go(*job, now)).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (JobId, &Ended)> {
@@ -171,8 +192,8 @@ mod tests {
         for client in clients {
             all.get_mut(first).unwrap().tell(client, now);
         }
-        assert_eq!((all.beyond(1, now), all.before(9, now)), (vec![], vec![second]));
-        assert_eq!(all.beyond(1, later), [first]);
+        assert_eq!((all.beyond(1, now), all.before(9, now)), (vec![], vec![]));
+        assert_eq!((all.beyond(1, later), all.before(9, later)), (vec![first], vec![first]));
         all.client_gone(clients[0]);
         assert!(!all.can_go(first, now) && all.can_go(second, now));
         all.client_gone(clients[1]);
@@ -181,15 +202,30 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_old_by_what_was_lived_through_since_its_end_and_not_by_the_wall_clock() {
+    fn a_job_is_old_by_what_was_lived_through_since_its_end_and_not_by_the_wall_clock_and_the_last_one_stays() {
         let mut all = AllEnded::default();
         let [first, second, third] = [1, 2, 3].map(|number| ended(&mut all, number));
         let now = Time(5);
         assert_eq!(all.before(1, now), []);
         assert_eq!(all.before(2, now), [first]);
-        let mut old = all.before(4, now);
-        old.sort_unstable();
-        assert_eq!(old, [first, second, third]);
+        assert_eq!(all.before(u64::MAX, now), [first, second]);
         assert_eq!(all.beyond(2, now), [first], "the first to end goes first, too");
+        [first, second].into_iter().for_each(|job| all.forget(job));
+        assert_eq!(all.before(u64::MAX, now), []);
+        assert!(all.get(third).is_some());
+    }
+
+    #[test]
+    fn jobs_that_never_had_their_data_take_the_place_of_none_that_had_and_are_few() {
+        let mut all = AllEnded::default();
+        let done = ended(&mut all, 1);
+        let empty: Vec<JobId> = (2..=200).map(|number| ended(&mut all, number)).collect();
+        for job in &empty {
+            all.get_mut(*job).unwrap().had_data = false;
+        }
+        let now = Time(5);
+        assert_eq!(all.beyond(2, now), empty[..197]);
+        assert_eq!(all.beyond(1_000, now), empty[..empty.len() - WITHOUT_DATA_MAX]);
+        assert!(!all.before(u64::MAX, now).contains(&done), "it is the last one that had its data");
     }
 }

@@ -16,7 +16,7 @@ use super::watcher::Watcher;
 use super::work::{ConfusionObject, Weights};
 use crate::digest::Digest;
 use crate::engine::{Event, LinkKey, NodeInfo, NodeKey, StepSum};
-use crate::job::{Attempt, JobId, TaskResult, Tested};
+use crate::job::{Attempt, JobId, Specification, TaskResult, Tested};
 use crate::net::DialError;
 use crate::wire::message::{Attach, Order, Submit};
 
@@ -50,17 +50,19 @@ pub(super) enum DriverEvent {
     Attach { client: Client, request: u32, attach: Attach },
     /// A client asks how this job stands, or all of them.
     List { client: Client, request: u32, job: Option<JobId> },
-    /// A client has something done to a job.
-    Order { client: Client, request: u32, order: Order },
+    /// A client has something done to a job. Of one that is to go on it is told what was asked for with it, if that can be read.
+    Order { client: Client, request: u32, order: Order, specification: Option<Arc<Specification>> },
     /// A client asks how the coordinator and its nodes are.
     Doctor { client: Client, request: u32 },
+    /// All that came before it has been taken up: whoever waits for that learns so when this is dropped.
+    TakenUp(Sender<()>),
     /// A client no longer wants the answer to a request.
     CancelRequest { client: ClientKey, request: u32 },
     /// What the journal says.
     Journal(JournalEvent),
     /// A watcher has been told of all rounds that it had missed; of those that can be read, unless `is_whole`.
     CaughtUp { job: JobId, watcher: Watcher, is_whole: bool },
-    /// A client's object is in the store. It is charged until its job has it.
+    /// A client's object is in the store. It is pinned and charged until its job has it.
     ObjectArrived { digest: Digest, charge: Charge },
     /// A client's object cannot be had; `is_wrong` if it is not as large as its job's specification says.
     ObjectMissing { client: ClientKey, digest: Digest, reason: String, is_wrong: bool },

@@ -22,11 +22,14 @@ pub(super) struct History {
     watcher: Watcher,
     /// None before its first page.
     bookmark: Option<Bookmark>,
+    /// Rounds that the watcher had seen before that.
+    seen_before: u32,
 }
 
 impl History {
     pub(super) fn new(job: JobId, watcher: Watcher) -> History {
-        History { job, watcher, bookmark: None }
+        let seen_before = watcher.rounds_seen;
+        History { job, watcher, bookmark: None, seen_before }
     }
 }
 
@@ -71,7 +74,8 @@ impl Reader {
                 // A connection that has ended before is reported by its reader.
                 return link.when_sent(move || drop(turns.send(history)));
             }
-            Ok(false) => true,
+            // Who is behind and is told nothing is told nothing the next time either.
+            Ok(false) => history.watcher.rounds_seen > history.seen_before,
             Err(why) => {
                 log::warn!("job {}: what was told of its rounds is lost: {why}", history.job);
                 false
@@ -82,7 +86,7 @@ impl Reader {
     }
 
     /// Whether there was a page.
-    fn tell_page(&self, History { job, watcher, bookmark }: &mut History) -> Result<bool, String> {
+    fn tell_page(&self, History { job, watcher, bookmark, .. }: &mut History) -> Result<bool, String> {
         if !watcher.client.link.is_open(watcher.request) {
             return Ok(false);
         }
@@ -90,7 +94,7 @@ impl Reader {
             Some(bookmark) => bookmark,
             None => match self.archive.bookmark(*job, watcher.rounds_seen) {
                 Ok(found) => bookmark.insert(found),
-                // It has been forgotten meanwhile: the driver knows.
+                // It has been forgotten meanwhile, which the driver knows; or its files have been removed.
                 Err(Absent::Unknown) => return Ok(false),
                 Err(Absent::Unread(why)) => return Err(why),
             },

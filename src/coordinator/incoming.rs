@@ -45,11 +45,19 @@ impl Shape {
     }
 }
 
+/// An update that is on its way.
+#[derive(Default)]
+struct Coming {
+    /// The results that wait for it.
+    results: Vec<Awaiting>,
+    /// How often the node has announced it: it keeps it until it has been asked for to its end as often.
+    announced: usize,
+}
+
 /// All of a link.
 pub(super) struct Incoming {
     fetcher: Fetcher<Updates>,
-    /// By their updates' digests.
-    awaiting: HashMap<Digest, Vec<Awaiting>>,
+    coming: HashMap<Digest, Coming>,
 }
 
 /// What is remembered of a link's requests, of which a FETCH is one.
@@ -62,15 +70,16 @@ type Led = (Result<Fetched<UpdateBytes>, FetchError>, Vec<Awaiting>);
 
 impl Incoming {
     pub(super) fn new(updates: Updates) -> Incoming {
-        Incoming { fetcher: Fetcher::new(Arc::new(updates)), awaiting: HashMap::new() }
+        Incoming { fetcher: Fetcher::new(Arc::new(updates)), coming: HashMap::new() }
     }
 
     /// Asks the node for a result's update, if it does not come already.
     pub(super) fn want<C: FetchContext>(&mut self, link: &Link<C>, result: Awaiting) {
         let (digest, bytes) = (result.trained.result.update, result.trained.result.update_bytes);
-        let awaiting = self.awaiting.entry(digest).or_default();
-        awaiting.push(result);
-        if awaiting.len() == 1 {
+        let coming = self.coming.entry(digest).or_default();
+        coming.results.push(result);
+        coming.announced += 1;
+        if coming.announced == 1 {
             // A link that has ended is reported by its reader.
             let _ = self.fetcher.want(link, digest, bytes, Some(bytes));
         }
@@ -79,13 +88,13 @@ impl Incoming {
     /// A piece has come.
     pub(super) fn piece<C: FetchContext>(&mut self, link: &Link<C>, of: Digest, piece: &Piece<'_>) -> Led {
         let fetched = self.fetcher.piece(link, of, piece);
-        self.led(of, fetched)
+        self.led(link, of, fetched)
     }
 
     /// The node has refused a piece.
     pub(super) fn refused<C: FetchContext>(&mut self, link: &Link<C>, of: Digest, error: Error) -> Led {
         let refused = self.fetcher.refused(link, of, error);
-        self.led(of, refused)
+        self.led(link, of, refused)
     }
 
     /// Asks the node for what there was no room for.
@@ -96,13 +105,15 @@ impl Incoming {
     /// An attempt's update is of no use any more: what has come of it gives its memory back. Its result, if it waited.
     pub(super) fn let_go<C: FetchContext>(&mut self, link: &Link<C>, attempt: Attempt) -> Option<TaskResult> {
         let awaits = |result: &Awaiting| result.attempt == attempt;
-        let digest = self.awaiting.iter().find(|(_, results)| results.iter().any(awaits)).map(|(digest, _)| *digest)?;
-        let Entry::Occupied(mut results) = self.awaiting.entry(digest) else { return None };
-        let place = results.get().iter().position(awaits)?;
-        let result = results.get_mut().swap_remove(place).trained.result;
-        if results.get().is_empty() {
-            results.remove();
+        let is_it = |coming: &Coming| coming.results.iter().any(awaits);
+        let digest = self.coming.iter().find(|(_, coming)| is_it(coming)).map(|(digest, _)| *digest)?;
+        let Entry::Occupied(mut coming) = self.coming.entry(digest) else { return None };
+        let place = coming.get().results.iter().position(awaits)?;
+        let result = coming.get_mut().results.swap_remove(place).trained.result;
+        if coming.get().results.is_empty() {
+            let announced = coming.remove().announced;
             self.fetcher.release(link, &digest);
+            self.release_others(link, &result, announced);
         }
         Some(result)
     }
@@ -115,14 +126,30 @@ impl Incoming {
     /// The link has ended, and with it all that was on its way.
     pub(super) fn end(&mut self) {
         self.fetcher.suspend();
-        self.awaiting.clear();
+        self.coming.clear();
     }
 
-    fn led(&mut self, of: Digest, fetched: Result<Fetched<UpdateBytes>, FetchError>) -> Led {
-        let awaiting = match fetched {
-            Ok(Fetched::Partly) => Vec::new(),
-            _ => self.awaiting.remove(&of).unwrap_or_default(),
-        };
-        (fetched, awaiting)
+    fn led<C: FetchContext>(
+        &mut self,
+        link: &Link<C>,
+        of: Digest,
+        fetched: Result<Fetched<UpdateBytes>, FetchError>,
+    ) -> Led {
+        if let Ok(Fetched::Partly) = fetched {
+            return (fetched, Vec::new());
+        }
+        let Coming { results, announced } = self.coming.remove(&of).unwrap_or_default();
+        // What the node has refused it does not keep.
+        if let (Ok(_), Some(first)) = (&fetched, results.first()) {
+            self.release_others(link, &first.trained.result, announced);
+        }
+        (fetched, results)
+    }
+
+    /// An update is no longer wanted that was asked for to its end once, and announced so often.
+    fn release_others<C: FetchContext>(&mut self, link: &Link<C>, result: &TaskResult, announced: usize) {
+        for _ in 1..announced {
+            self.fetcher.release_again(link, result.update, result.update_bytes);
+        }
     }
 }

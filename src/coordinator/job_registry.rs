@@ -293,10 +293,7 @@ impl Jobs {
             self.uncount(&job);
             job.watchers
         });
-        for (digest, bytes) in objects {
-            self.store.insert(digest, bytes);
-            self.store.pin(&digest);
-        }
+        objects.into_iter().for_each(|(digest, bytes)| self.store.insert_pinned(digest, bytes));
         let job = self.insert(id, state.specification.clone(), state.status.submitted_ms, None);
         job.missing.clear();
         let kept: Vec<(Digest, u64)> = job.objects().collect();
@@ -366,8 +363,15 @@ impl Jobs {
         complete
     }
 
+    /// An object has come, and was pinned until the jobs that wait for it have it. Returns those that are complete now.
+    pub(super) fn arrived_pinned(&mut self, digest: Digest) -> Vec<JobId> {
+        let complete = self.arrived(digest);
+        self.store.unpin(&digest);
+        complete
+    }
+
     /// An object may be in the store: pins it for every job that waits for it. Returns the jobs that are complete now.
-    pub(super) fn arrived(&mut self, digest: Digest) -> Vec<JobId> {
+    fn arrived(&mut self, digest: Digest) -> Vec<JobId> {
         let mut complete = Vec::new();
         for (&id, job) in &mut self.open {
             if job.missing.contains(&digest) && self.store.pin(&digest) {
@@ -436,8 +440,7 @@ impl Jobs {
     /// New weights are the job's base.
     pub(super) fn set_base(&mut self, id: JobId, weights: Weights) {
         let Some(job) = self.open.get_mut(&id) else { return };
-        self.store.insert(weights.digest, weights.bytes.clone());
-        self.store.pin(&weights.digest);
+        self.store.insert_pinned(weights.digest, weights.bytes.clone());
         job.base = Some(weights);
     }
 

@@ -18,6 +18,16 @@ pub(super) struct LivedRecord {
     pub(super) wall_ms: u64,
 }
 
+impl LivedRecord {
+    /// For how long they had run when a job ended, where the job says this. One that is later than what had not been written down yet
+    /// can explain is from another journal, and would make all others old: it counts as if it had ended when this was written.
+    pub(super) fn end_of(&self, lived_ms: u64) -> u64 {
+        // Twice: a record is written some time after it is due.
+        let latest_ms = self.lived_ms.saturating_add(2 * WRITTEN_EVERY_US / 1_000);
+        if lived_ms <= latest_ms { lived_ms } else { self.lived_ms }
+    }
+}
+
 /// For how long coordinators have run, and what the wall clock makes of it.
 #[derive(Debug, Default)]
 pub(super) struct Lived {

@@ -17,6 +17,7 @@
 //! | `listing` | none: the list of nodes, which the inactive poller has read again when its file changes |
 //! | `status`, `status_page` | none: what the console and a browser are told |
 //! | `threads` | none of its own: it starts those that there is no going on without |
+//! | `questions` | none: one question of a client after the other |
 //! | `incoming`, `transfers`, `update` | none: what waits for which update, how many bytes of them there may be, and how one comes together |
 //! | `room`, `collecting` | none: room for jobs' data, and who gives way where there is none |
 //! | `job_registry`, `ended`, `durable_rounds` | none: jobs that have not ended, jobs that have, their rounds |
@@ -50,6 +51,7 @@ mod merging;
 mod pace;
 mod past_weights;
 mod pollers;
+mod questions;
 mod room;
 mod server;
 mod settings;

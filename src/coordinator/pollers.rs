@@ -25,6 +25,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(1);
 /// With more inactive nodes than this the longest wait grows with their number: so many dials and a third begin a second.
 const NODES_AT_FULL_PACE: usize = 192;
+/// A link that ends sooner counts as a dial that has failed: a node that dies of whatever it is given, or whose link cannot carry it,
+/// is not dialled twenty times a second.
+const LASTING: Duration = Duration::from_secs(3);
 /// Dials at a time.
 const DIALS_MAX: usize = 64;
 /// The list of nodes is looked at this often: what has changed is in force after two looks.
@@ -73,10 +76,10 @@ impl Entry {
 
 /// What a dialling thread reports.
 enum Report {
-    /// The node is linked.
-    Linked(NodeKey),
-    /// The dial failed, or the link has ended.
-    Down { node: NodeKey, was_linked: bool },
+    /// A node is linked.
+    Linked,
+    /// The dial failed, or the link has ended that has lived so long.
+    Down { node: NodeKey, lived: Option<Duration> },
     /// It is this coordinator that was dialled, and is no node as long as it is listed.
     Itself(NodeKey),
 }
@@ -149,12 +152,13 @@ impl Poller {
         let (dialling, reports) = (self.dialling.clone(), self.reports.clone());
         let run = move || {
             let dialled = net::dial(&address.host, address.port, &dialling.identity, Role::Node, CONNECT_WAIT);
-            let was_linked = match dialled {
+            let lived = match dialled {
                 Ok(greeted) => {
-                    let _ = reports.send(Report::Linked(node));
+                    let _ = reports.send(Report::Linked);
                     let greeted = greeted.counted_by(&dialling.counters);
+                    let linked = Instant::now();
                     links::live(node, &address, greeted, &dialling);
-                    true
+                    Some(linked.elapsed())
                 }
                 Err(error) => {
                     log::debug!("node {address} is inactive: {error}");
@@ -162,10 +166,10 @@ impl Poller {
                         let _ = reports.send(Report::Itself(node));
                     }
                     let _ = dialling.events.send(DriverEvent::DialFailed { node, error });
-                    false
+                    None
                 }
             };
-            let _ = reports.send(Report::Down { node, was_linked });
+            let _ = reports.send(Report::Down { node, lived });
         };
         // The thread that has dialled reads the link until it ends.
         match Builder::new().name(name.clone()).stack_size(256 << 10).spawn(run) {
@@ -193,19 +197,13 @@ impl Poller {
 
     fn note(&mut self, report: Report) {
         match report {
-            Report::Linked(node) => {
-                self.dials -= 1;
-                if let Some(Entry { state: DialState::Busy { backoff }, .. }) = self.nodes.get_mut(&node) {
-                    *backoff = Backoff::default();
-                }
-            }
+            Report::Linked => self.dials -= 1,
             Report::Itself(node) => self.obey(PollerCommand::StopDialling(node)),
-            Report::Down { node, was_linked } => {
-                if !was_linked {
-                    self.dials -= 1;
-                }
+            Report::Down { node, lived } => {
+                self.dials -= usize::from(lived.is_none());
                 if let Some(&Entry { state: DialState::Busy { backoff }, .. }) = self.nodes.get(&node) {
-                    self.wait(node, backoff);
+                    let has_lasted = lived.is_some_and(|lived| lived >= LASTING);
+                    self.wait(node, if has_lasted { Backoff::default() } else { backoff });
                 }
             }
         }
@@ -309,17 +307,37 @@ mod tests {
     }
 
     #[test]
+    fn a_node_whose_links_end_soon_is_dialled_ever_more_seldom_until_one_has_lasted() {
+        let (mut poller, _told) = poller();
+        let mut backoff_after = |lived| {
+            let (DialState::Waiting { backoff, .. } | DialState::Busy { backoff }) = poller.nodes[&NodeKey(0)].state;
+            poller.put(NodeKey(0), DialState::Busy { backoff });
+            poller.note(Report::Down { node: NodeKey(0), lived: Some(lived) });
+            match poller.nodes[&NodeKey(0)].state {
+                DialState::Waiting { backoff, .. } => backoff,
+                DialState::Busy { .. } => panic!("it is not dialled again"),
+            }
+        };
+        let (short, lasting) = (LASTING - Duration::from_millis(1), LASTING);
+        let first = backoff_after(lasting);
+        let second = backoff_after(short);
+        let third = backoff_after(short);
+        assert!(first != second && second != third);
+        assert_eq!(backoff_after(lasting), first);
+    }
+
+    #[test]
     fn a_node_that_is_unlisted_and_listed_while_its_link_lives_is_dialled_once_that_has_ended() {
         let (mut poller, _told) = poller();
         poller.put(NodeKey(0), DialState::Busy { backoff: Backoff::default() });
         poller.follow(leaves());
         poller.follow(joins(&[(0, 1)]));
         assert!(!poller.nodes[&NodeKey(0)].is_waiting(), "a second link would end the first");
-        poller.note(Report::Down { node: NodeKey(0), was_linked: true });
+        poller.note(Report::Down { node: NodeKey(0), lived: Some(LASTING) });
         assert!(poller.nodes[&NodeKey(0)].is_waiting());
         poller.put(NodeKey(0), DialState::Busy { backoff: Backoff::default() });
         poller.follow(leaves());
-        poller.note(Report::Down { node: NodeKey(0), was_linked: true });
+        poller.note(Report::Down { node: NodeKey(0), lived: Some(LASTING) });
         assert!(!poller.nodes[&NodeKey(0)].is_waiting());
     }
 }

@@ -10,17 +10,17 @@ use crossbeam_channel::{Sender, bounded};
 use super::event::DriverEvent;
 use super::handles::{Client, ClientContext, ClientKey};
 use super::journal::{Absent, Archive};
+use super::questions::{Questions, TURN_WAIT};
 use super::room::{Inbox, Room};
 use super::status::{self, Snapshot};
 use super::status_page;
-use crate::digest::Digest;
 use crate::job::JobId;
 use crate::net::{
     self, DialError, FetchError, Fetched, Fetcher, Greeted, Handler, Identity, Link, Peer, Question, Service,
-    answer_fetch,
+    answer_fetch_with_copy,
 };
 use crate::store::Store;
-use crate::wire::message::{Describe, Described, Error, Held, Jobs, Ledger, Pong};
+use crate::wire::message::{Describe, Described, Error, Held, Jobs, Ledger, OrderVerb, Pong};
 use crate::wire::text::Metrics;
 use crate::wire::{ErrorCode, Message, MessageType, Role, limits};
 
@@ -109,6 +109,7 @@ impl Service for Clients {
             store: self.store.clone(),
             archive: self.archive.clone(),
             events: self.events.clone(),
+            questions: Questions::new(self.events.clone(), TURN_WAIT),
         };
         let closed = reader.run(&mut handler);
         client.fetcher().suspend();
@@ -145,6 +146,7 @@ struct ClientLink {
     store: Arc<Store>,
     archive: Arc<Archive>,
     events: Sender<DriverEvent>,
+    questions: Questions,
 }
 
 impl ClientLink {
@@ -153,15 +155,6 @@ impl ClientLink {
             log::error!("{text}");
         }
         let _ = self.client.link.answer(request, &why.error(job, about).into());
-    }
-
-    /// Has an object that only the journal holds taken into memory, where it is wanted.
-    fn recall(&self, digest: &Digest) {
-        if !self.store.holds(digest)
-            && let Some(bytes) = self.archive.object(digest)
-        {
-            self.store.insert(*digest, Arc::new(bytes));
-        }
     }
 }
 
@@ -173,23 +166,26 @@ impl Handler<ClientContext> for ClientLink {
                 // Asked for here: the engine's thread does not wait for a disk.
                 let room = self.archive.disk_room(&submit.specification);
                 let submit = Box::new(submit);
-                let _ = self.events.send(DriverEvent::Submit { client, request, submit, room });
+                self.questions.ask(DriverEvent::Submit { client, request, submit, room });
             }
             Message::Attach(attach) => {
                 let client = self.client.clone();
-                let _ = self.events.send(DriverEvent::Attach { client, request, attach });
+                self.questions.ask(DriverEvent::Attach { client, request, attach });
             }
             Message::Jobs(Jobs { job }) => {
                 let client = self.client.clone();
-                let _ = self.events.send(DriverEvent::List { client, request, job });
+                self.questions.ask(DriverEvent::List { client, request, job });
             }
             Message::Order(order) => {
                 let client = self.client.clone();
-                let _ = self.events.send(DriverEvent::Order { client, request, order });
+                let is_resumed = order.verb == OrderVerb::Resume;
+                // Read here: the engine's thread does not wait for a disk.
+                let specification = if is_resumed { self.archive.specification(order.job).ok() } else { None };
+                self.questions.ask(DriverEvent::Order { client, request, order, specification });
             }
             Message::Doctor(_) => {
                 let client = self.client.clone();
-                let _ = self.events.send(DriverEvent::Doctor { client, request });
+                self.questions.ask(DriverEvent::Doctor { client, request });
             }
             Message::Describe(Describe { job }) => match self.archive.specification(job) {
                 Ok(specification) => {
@@ -208,8 +204,8 @@ impl Handler<ClientContext> for ClientLink {
                 }
             }
             Message::Fetch(fetch) => {
-                self.recall(&fetch.digest);
-                let _ = answer_fetch(link, request, fetch, &self.store);
+                let object = self.archive.recall(&fetch.digest, &self.store);
+                let _ = answer_fetch_with_copy(link, request, &fetch, object.as_deref().map(Vec::as_slice));
             }
             Message::Have(have) => {
                 let held = |digest| match self.store.held_bytes(digest) {
@@ -238,7 +234,7 @@ impl Handler<ClientContext> for ClientLink {
         let event = match fetched {
             Ok(Fetched::Partly) => return,
             Ok(Fetched::Whole(digest, (bytes, charge))) => {
-                self.store.insert(digest, bytes);
+                self.store.insert_pinned(digest, bytes);
                 DriverEvent::ObjectArrived { digest, charge }
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::link::{ASSIGNED_MAX, Link};
+use super::link::Link;
 use super::nodes::NodeKey;
 use super::roster::{Availability, Roster};
 use super::speed::Speed;
@@ -16,6 +16,8 @@ const NEWEST_WEIGHT: f64 = 0.3;
 const UNUSED_FACTOR: f64 = 0.95;
 /// A time is a disappointment where a node that was not used for a while takes more than so many times what was hoped for.
 const HOPED_WITHIN: f64 = 1.25;
+/// So many times as slow as the slowest counts a node that went down before it had done anything.
+const DOWN_FACTOR: f64 = 2.0;
 /// Each disappointment doubles the time until the node is hoped for again, as often as this.
 const DISAPPOINTMENTS_MAX: i32 = 6;
 
@@ -63,12 +65,13 @@ pub(super) struct Crew {
     pub(super) known: BTreeMap<NodeKey, Known>,
     /// Of those that may work: how many they are, and their workers.
     pub(super) members: usize,
-    pub(super) workers: u32,
+    pub(super) workers: u64,
 }
 
 /// What is known of a node.
 #[derive(Default)]
 pub(super) struct Known {
+    /// A guess, where there is no speed.
     us_per_row: Option<f64>,
     /// The same told apart: what of it is the node's own account.
     speed: Option<Speed>,
@@ -98,7 +101,7 @@ impl Crew {
         let place = known.place_of(link, self.job);
         let workers = link.map_or(0, Link::workers);
         self.members = self.members - usize::from(known.workers > 0) + usize::from(workers > 0);
-        self.workers = (self.workers - known.workers).saturating_add(workers);
+        self.workers = self.workers - u64::from(known.workers) + u64::from(workers);
         known.workers = workers;
         self.roster.shift(key, &mut known.place, place);
     }
@@ -146,6 +149,19 @@ impl Crew {
         let is_chance = known.overtaken_in_a_row == 1 && !known.is_hope && known.speed.is_some();
         if !is_chance && known.task_us(rows).is_none_or(|expected_us| expected_us < elapsed_us as f64) {
             known.takes(elapsed_us, elapsed_us, rows);
+        }
+    }
+
+    /// Notes that a node's link has ended with tasks of the job out. If it had done none before, it is not asked first when it is back,
+    /// as those are of which nothing is known, but tried again now and then, as slow ones are.
+    pub(super) fn lost_with_tasks(&mut self, key: NodeKey) {
+        let seen = self.known.values().filter(|known| known.speed.is_some());
+        let slowest = seen.filter_map(|known| known.us_per_row).max_by(f64::total_cmp);
+        let Some(known) = self.known.get_mut(&key).filter(|known| known.speed.is_none()) else { return };
+        if let Some(us_per_row) = slowest {
+            known.us_per_row = Some(DOWN_FACTOR * us_per_row);
+            known.is_hope = true;
+            known.disappointments = (known.disappointments + 1).min(DISAPPOINTMENTS_MAX);
         }
     }
 
@@ -199,8 +215,6 @@ impl Known {
         let Some(link) = link else { return Availability::Away };
         let (busy, workers) = (link.busy_with(job), link.workers());
         match link.busy_since(job) {
-            // It is at its limit before its workers are busy.
-            _ if workers as usize > ASSIGNED_MAX => Availability::Odd,
             // Only those who know the time know whether it is still.
             _ if link.reluctant_until.is_some() => Availability::Odd,
             Some(oldest) if busy >= workers => Availability::Full { oldest, us_per_row: self.us_per_row },
@@ -225,8 +239,9 @@ impl Known {
                 self.disappointments = 0;
             }
         }
+        let seen = self.us_per_row.filter(|_| self.speed.is_some());
         self.speed = Some(Speed::observe(self.speed, elapsed_us, train_us, rows));
-        self.us_per_row = Some(match self.us_per_row {
+        self.us_per_row = Some(match seen {
             Some(average) => average + NEWEST_WEIGHT * (newest - average),
             None => newest,
         });

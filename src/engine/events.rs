@@ -396,7 +396,7 @@ pub enum Action {
         /// Blocks that it sums, where it is a sum of gradients.
         blocks: u32,
     },
-    /// A late, duplicate, stale or forged result: free it.
+    /// A late, duplicate or stale result: free it.
     Discard {
         /// The connection that it came over.
         link: LinkKey,

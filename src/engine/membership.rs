@@ -15,7 +15,7 @@ mod out;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::crew::{Crew, Known, Needs};
-use super::link::{Assignment, Link, Load};
+use super::link::{ASSIGNED_MAX, Assignment, Link, Load};
 use super::nodes::{LinkKey, NodeInfo, NodeKey};
 use super::report::{NodeState, NodeStatus};
 use super::roster::Roster;
@@ -156,8 +156,10 @@ impl Fleet {
         dropped
     }
 
-    /// A connection to a node is ready.
-    pub(super) fn link_up(&mut self, key: NodeKey, link: LinkKey, info: NodeInfo) -> Joined {
+    /// A connection to a node is ready. No more workers are believed than can have tasks over it: whoever says that it has countless
+    /// ones is not to have all of a step.
+    pub(super) fn link_up(&mut self, key: NodeKey, link: LinkKey, mut info: NodeInfo) -> Joined {
+        info.workers = info.workers.min(ASSIGNED_MAX as u32);
         match self.nodes.get(&key) {
             None => return Joined::Unwanted { reason: "the node is not in the list" },
             Some(node) if node.quarantined => return Joined::Unwanted { reason: "the node is quarantined" },
@@ -207,6 +209,8 @@ impl Fleet {
         let old = node.link.take()?;
         self.overtaken.remove(&link);
         let lost = Lost { name: node.name().to_owned(), link, assigned: old.assigned.into_keys().collect() };
+        let has_some = |job| lost.assigned.iter().any(|(_, other, ..)| *other == job);
+        self.crews.iter_mut().filter(|crew| has_some(crew.job)).for_each(|crew| crew.lost_with_tasks(key));
         self.replace(key);
         Some(lost)
     }
@@ -300,8 +304,14 @@ impl Fleet {
         self.crew(job).map(move |(.., link)| link.info.cache_bytes.map_or(u64::MAX, |bytes| bytes / sharing))
     }
 
+    /// Whether a node keeps all rows of a running job. One that says nothing is believed to.
+    pub(super) fn keeps_rows(&self, job: JobId, link: &Link) -> bool {
+        let rows_bytes = self.crew_of(job).map_or(0, |crew| crew.needs.rows_bytes);
+        link.info.cache_bytes.is_none_or(|bytes| rows_bytes <= bytes)
+    }
+
     /// Workers of the nodes that may work for a running job.
-    pub(super) fn crew_workers(&self, job: JobId) -> u32 {
+    pub(super) fn crew_workers(&self, job: JobId) -> u64 {
         self.crew_of(job).map_or(0, |crew| crew.workers)
     }
 

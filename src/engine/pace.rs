@@ -48,17 +48,18 @@ impl Pace {
         self.limit = Some((median + DEVIATIONS * deviation).max(LEAST));
     }
 
-    /// The time beyond which a task counts as slow of which so much is expected: the median of such times and 5 median absolute
+    /// That time by what was seen, of a task of which so much is expected: the median of such times and 5 median absolute
     /// deviations, at least half as long again and at least 20 ms. None while there is too little to judge by: fewer than 8
     /// observations, unless half of the round is done.
-    pub(super) fn limit_us(&self, expected_us: Option<f64>, half_done: bool) -> Option<u64> {
+    fn limit_us(&self, expected_us: Option<f64>, half_done: bool) -> Option<u64> {
         let limit = self.limit.filter(|_| half_done || self.recent.len() >= ENOUGH)?;
         Some(((expected_us? * limit).round() as u64).max(FLOOR_US))
     }
 
-    /// The time after which an idle node gets a copy of a task. Where there is too little to judge by, it is generous; but
-    /// it comes: the slow node may have most of the round's tasks, and never say a word of them.
-    pub(super) fn copy_after_us(&self, expected_us: Option<f64>, half_done: bool) -> u64 {
+    /// The time after which a task counts as slow: an idle node gets a copy, and no other task waits for its node. Where there is
+    /// too little to judge by, it is generous; but it comes: the slow node may have most of the round's tasks, and never say a
+    /// word of them.
+    pub(super) fn slow_after_us(&self, expected_us: Option<f64>, half_done: bool) -> u64 {
         let cautious_us = || self.longest_us.saturating_mul(CAUTION).max(CAUTION_FLOOR_US);
         let seen_us = || (!self.recent.is_empty()).then(cautious_us);
         self.limit_us(expected_us, half_done).or_else(seen_us).unwrap_or(UNSEEN_US)
@@ -100,11 +101,11 @@ mod tests {
 
     #[test]
     fn a_copy_comes_some_time_however_little_was_seen() {
-        assert_eq!(pace(&[]).copy_after_us(EXPECTED, false), UNSEEN_US);
-        assert_eq!(pace(&[20, 30]).copy_after_us(EXPECTED, false), 1_000_000);
-        assert_eq!(pace(&[20, 300]).copy_after_us(EXPECTED, false), 2_400_000);
-        assert_eq!(pace(&[100; 7]).copy_after_us(EXPECTED, true), 150_000);
-        assert_eq!(pace(&[100; 8]).copy_after_us(EXPECTED, false), 150_000);
+        assert_eq!(pace(&[]).slow_after_us(EXPECTED, false), UNSEEN_US);
+        assert_eq!(pace(&[20, 30]).slow_after_us(EXPECTED, false), 1_000_000);
+        assert_eq!(pace(&[20, 300]).slow_after_us(EXPECTED, false), 2_400_000);
+        assert_eq!(pace(&[100; 7]).slow_after_us(EXPECTED, true), 150_000);
+        assert_eq!(pace(&[100; 8]).slow_after_us(EXPECTED, false), 150_000);
     }
 
     #[test]

@@ -355,6 +355,6 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// The running jobs, then the queue, then the paused ones, then the finished ones from the latest on.
     pub jobs: Vec<JobEntry>,
-    /// Results that belonged to nothing: of dead links, past rounds, jobs that are over, or forged.
+    /// Results that belonged to nothing: of dead links, past rounds, jobs that are over or have begun anew.
     pub stale_results: u64,
 }

@@ -74,6 +74,11 @@ impl Revival {
         }
     }
 
+    /// Revivals after which nothing was merged that was sent since.
+    pub(super) fn in_vain(&self) -> u32 {
+        self.used
+    }
+
     /// Revivals begun, over the whole job.
     pub(super) fn total(&self) -> u32 {
         self.total

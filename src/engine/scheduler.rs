@@ -23,7 +23,8 @@ const RECHECK_US: u64 = 1_000;
 /// How tasks are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// A pending task goes at once to a node drawn at random, whatever its load: the node queues it.
+    /// A pending task goes to a node drawn at random, whatever its load: the node queues it. At once, unless the nodes cannot keep
+    /// the job's rows, or other jobs run: then a node has two tasks of the job for each worker, at most.
     Random,
     /// A pending task goes to the node that is predicted to finish it first, and waits for it if need be; nodes may turn
     /// tasks down.
@@ -128,12 +129,17 @@ impl View<'_> {
         task.standing(*node).or_else(|| link.is_reluctant(self.now).then_some(Standing::Refused))
     }
 
-    /// The node that gets a copy of a task that takes long: an idle one that neither has it nor failed it.
+    /// The node that gets a copy of a task that takes long: an idle one that does not have it; one that failed it once only where
+    /// there is no other, and after a pause. One that has a slow task of its own, and has not done any, may never do one.
     pub(super) fn choose_copy(&self, task: &Task, rows: u32, rng: &mut ChaCha8Rng) -> Option<(NodeKey, bool)> {
-        for standing in [None, Some(Standing::Refused)] {
-            let idle = self.fleet.crew(self.job).filter(|(node, _, link)| {
+        for standing in [None, Some(Standing::Refused), Some(Standing::Doubted)] {
+            if standing == Some(Standing::Doubted) && self.now < task.not_before {
+                return None;
+            }
+            let idle = self.fleet.crew(self.job).filter(|(node, known, link)| {
                 let has_it = task.live.iter().any(|live| live.node == *node);
-                task.standing(*node) == standing && link.is_idle(self.now) && !has_it
+                let may_be_silent = known.speed().is_none() && self.is_overdue(*node, link, rows);
+                task.standing(*node) == standing && link.is_idle(self.now) && !has_it && !may_be_silent
             });
             let choice = self.choose_among(idle, rows, standing.is_none(), rng);
             if let Choice::Send { node, may_reject } = choice {
@@ -159,11 +165,11 @@ impl View<'_> {
         self.fleet.roster(self.job).has_free() || self.odd().any(|(_, _, link)| link.is_idle(self.now))
     }
 
-    /// Whether a node has as many of the job's tasks as it may, whatever the policy. Where other jobs run it is not to have them all
-    /// before theirs.
+    /// Whether a node has as many of the job's tasks as it may, whatever the policy. What waits there holds its rows, and of those a
+    /// node is to have no more in memory than it keeps; and where other jobs run it is not to have them all before theirs.
     fn has_most(&self, link: &Link) -> bool {
-        let most = if self.fleet.is_shared() { 2 * link.workers() as usize } else { ASSIGNED_MAX };
-        link.has_most_of(self.job, most)
+        let takes_all = !self.fleet.is_shared() && self.fleet.keeps_rows(self.job, link);
+        link.has_most_of(self.job, if takes_all { ASSIGNED_MAX } else { 2 * link.workers() as usize })
     }
 
     /// Nodes of the roster that no order says anything of.
@@ -184,18 +190,25 @@ impl View<'_> {
         }
     }
 
-    /// Whether these nodes are all full of attempts that take longer than they should.
+    /// Whether these nodes all have as many tasks as they may, and attempts among them that take longer than they should.
     fn is_stuck<'a>(&self, mut crew: impl Iterator<Item = Member<'a>>, rows: u32) -> bool {
-        let is_overdue = |node, link: &Link| self.overdue_at(node, link, rows).is_some_and(|at| at <= self.now);
-        self.policy == Policy::LoadBalancing
-            && crew.all(|(node, _, link)| link.is_full_of(self.job) && is_overdue(node, link))
+        let has_all = |link: &Link| match self.policy {
+            Policy::Random => self.has_most(link),
+            Policy::LoadBalancing => link.is_full_of(self.job),
+        };
+        crew.all(|(node, _, link)| has_all(link) && self.is_overdue(node, link, rows))
+    }
+
+    /// Whether the oldest attempt on a node counts as slow.
+    fn is_overdue(&self, node: NodeKey, link: &Link, rows: u32) -> bool {
+        self.overdue_at(node, link, rows).is_some_and(|at| at <= self.now)
     }
 
     /// When the oldest attempt on a node begins to count as slow, if it has about so many rows.
     fn overdue_at(&self, node: NodeKey, link: &Link, rows: u32) -> Option<Time> {
-        let started = link.busy_since(self.job)?;
-        let limit_us = self.pace.limit_us(self.fleet.expected_us(node, self.job, rows), self.is_half_done)?;
-        Some(started.after_us(limit_us))
+        let expected_us = self.fleet.expected_us(node, self.job, rows);
+        let limit_us = self.pace.slow_after_us(expected_us, self.is_half_done);
+        link.busy_since(self.job).map(|started| started.after_us(limit_us))
     }
 
     /// The node of least predicted finish; or wait for it, if it is full.

@@ -28,9 +28,7 @@ pub(super) enum Claim {
     Live(Live),
     /// Of an attempt that was out over this link, and ended.
     Retired(Live),
-    /// Of an attempt that is out over this link, but the token is wrong.
-    Forged(Live),
-    /// Of nothing known.
+    /// Of nothing known: of an earlier life of the job, perhaps, whose attempts had the same numbers and other tokens.
     Unknown,
 }
 
@@ -47,8 +45,8 @@ pub(super) struct StepTasks {
     uncut: BTreeSet<u32>,
     /// Open tasks with nothing out, that some node has.
     marked: BTreeSet<u32>,
-    /// Open tasks with one attempt out, the longest first.
-    alone: BTreeSet<(Time, u32)>,
+    /// Open tasks with something out: the first is the one of which nothing was sent for the longest time.
+    out: BTreeSet<(Time, u32)>,
     settled: usize,
 }
 
@@ -60,8 +58,8 @@ impl StepTasks {
             units.uncut().into_iter().map(|part| Task::new(part.clone(), units.rows(&part), is_uncut)).collect();
         let count = tasks.len() as u32;
         let [fresh, uncut, marked] = [const { BTreeSet::new() }; 3];
-        let alone = BTreeSet::new();
-        let mut step_tasks = StepTasks { job, step, units, tasks, fresh, uncut, marked, alone, settled: 0 };
+        let out = BTreeSet::new();
+        let mut step_tasks = StepTasks { job, step, units, tasks, fresh, uncut, marked, out, settled: 0 };
         (0..count).for_each(|number| step_tasks.refresh(number));
         step_tasks
     }
@@ -144,14 +142,14 @@ impl StepTasks {
         !self.fresh.is_empty() || !self.marked.is_empty()
     }
 
-    /// The first `count` tasks with one attempt out, the longest first.
-    pub(super) fn alone(&self, count: usize) -> Vec<u32> {
-        self.alone.iter().take(count).map(|&(_, shard)| shard).collect()
+    /// `count` open tasks with something out, first those of which nothing was sent for the longest time.
+    pub(super) fn out(&self, count: usize) -> Vec<u32> {
+        self.out.iter().take(count).map(|&(_, shard)| shard).collect()
     }
 
-    /// Tasks with one attempt out.
-    pub(super) fn count_alone(&self) -> usize {
-        self.alone.len()
+    /// Open tasks with something out.
+    pub(super) fn count_out(&self) -> usize {
+        self.out.len()
     }
 
     /// Units merged or skipped.
@@ -203,14 +201,10 @@ impl StepTasks {
     /// Whose a result is that `link` claims to be of `attempt` of this step.
     pub(super) fn claim(&self, link: LinkKey, attempt: &Attempt) -> Claim {
         let Some(task) = self.tasks.get(attempt.task.shard as usize) else { return Claim::Unknown };
-        let same = |live: &&Live| live.link == link && live.number == attempt.attempt;
-        if let Some(live) = task.live.iter().find(same) {
-            return if live.token == attempt.token { Claim::Live(*live) } else { Claim::Forged(*live) };
-        }
-        match task.retired.iter().find(same) {
-            Some(live) if live.token == attempt.token => Claim::Retired(*live),
-            _ => Claim::Unknown,
-        }
+        let is_it = |live: &&Live| (live.link, live.number, live.token) == (link, attempt.attempt, attempt.token);
+        let live = task.live.iter().find(is_it).map(|live| Claim::Live(*live));
+        let retired = || task.retired.iter().find(is_it).map(|live| Claim::Retired(*live));
+        live.or_else(retired).unwrap_or(Claim::Unknown)
     }
 
     /// An attempt ended and its link is up: a result of it may still come.
@@ -346,7 +340,7 @@ impl StepTasks {
         let place = match (&task.state, task.live.as_slice()) {
             (TaskState::Open, []) if task.standings.is_empty() => TaskIndex::Fresh,
             (TaskState::Open, []) => TaskIndex::Marked,
-            (TaskState::Open, [only]) => TaskIndex::Alone(only.started),
+            (TaskState::Open, [.., youngest]) => TaskIndex::Out(youngest.started),
             _ => TaskIndex::None,
         };
         if place == TaskIndex::Fresh && task.is_uncut {
@@ -358,13 +352,13 @@ impl StepTasks {
             TaskIndex::None => {}
             TaskIndex::Fresh => drop(self.fresh.remove(&shard)),
             TaskIndex::Marked => drop(self.marked.remove(&shard)),
-            TaskIndex::Alone(started) => drop(self.alone.remove(&(started, shard))),
+            TaskIndex::Out(started) => drop(self.out.remove(&(started, shard))),
         }
         match place {
             TaskIndex::None => {}
             TaskIndex::Fresh => drop(self.fresh.insert(shard)),
             TaskIndex::Marked => drop(self.marked.insert(shard)),
-            TaskIndex::Alone(started) => drop(self.alone.insert((started, shard))),
+            TaskIndex::Out(started) => drop(self.out.insert((started, shard))),
         }
     }
 
@@ -388,7 +382,8 @@ impl StepTasks {
         debug_assert_eq!(whole, self.units.count(), "a block is in two tasks, or in none");
         debug_assert_eq!(self.settled, self.tasks.iter().filter(|task| task.is_settled()).count());
         for task in &self.tasks {
-            debug_assert!(task.live.len() <= 2, "more than two attempts are out");
+            let of_a_node_each = task.live.iter().map(|live| live.node).collect::<BTreeSet<_>>();
+            debug_assert_eq!(of_a_node_each.len(), task.live.len(), "two attempts of a task are out at one node");
             debug_assert!(!task.is_settled() || task.live.is_empty(), "an attempt of a settled task is out");
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Share {
 }
 
 /// A share, and the workers that may work for its job.
-pub(super) type Sharer<'a> = (&'a Share, u32);
+pub(super) type Sharer<'a> = (&'a Share, u64);
 
 impl Share {
     /// Of a job that begins beside these: it has had as much as the one of them that has had least.
@@ -61,8 +61,8 @@ impl Share {
     }
 
     /// What so many workers give to a job in one turn.
-    fn turn_us(&self, workers: u32) -> Option<f64> {
-        self.task_us.map(|task_us| task_us * f64::from(workers))
+    fn turn_us(&self, workers: u64) -> Option<f64> {
+        self.task_us.map(|task_us| task_us * workers as f64)
     }
 
     /// It is not behind the others by more than is owed to it.

@@ -94,6 +94,13 @@ impl<C: Clone + Send + 'static> Link<C> {
         &self.0.peer
     }
 
+    /// Whether the peer takes a message as long as this one.
+    pub fn takes(&self, message: &Message<'_>) -> bool {
+        let allowed = self.peer().payload_bytes_max;
+        // Most take whatever can be said, which then need not be encoded to be measured.
+        allowed >= limits::PAYLOAD_BYTES_MAX || message.payload().len() <= allowed as usize
+    }
+
     /// Sends a request; its answers come to the handler with `context`.
     pub fn request(&self, message: &Message<'_>, context: C) -> Result<u32, Unsent> {
         // The id is drawn and the frame queued under one lock: ids leave in the order in which they grow.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::pacing::unpaced_within_machine;
 
@@ -78,14 +78,39 @@ impl Listener {
     pub(super) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.socket.accept()
     }
+
+    /// Makes a thread that waits in `accept` look around, for the last time. Says whether it does: where the system does not end
+    /// the listening, as Linux does, a connection must, and a firewall may keep this program from its own port.
+    pub(super) fn end(&self) -> bool {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), Duration::from_secs(1));
+        SockRef::from(&self.socket).shutdown(Shutdown::Both).is_ok() || connect().is_ok()
+    }
 }
 
-/// Makes a thread that waits in `accept` look around: by connecting to it.
-pub(super) fn wake(address: SocketAddr) {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), Duration::from_secs(1));
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_connection_is_woken_though_nobody_can_connect() {
+        let mut listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        // Nothing can be dialled there.
+        listener.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = Arc::new(listener);
+        let (tell, told) = channel();
+        let accepting = listener.clone();
+        thread::spawn(move || tell.send(accepting.accept().is_err()));
+        // Perhaps before it waits: then it does not begin to.
+        assert!(listener.end());
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
 }

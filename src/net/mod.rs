@@ -37,7 +37,7 @@ pub use memory::give_memory_back;
 pub use random::{fill_random, persistent_id, random_u64, random_u128};
 pub use server::{Caps, Port, Server, Service, serve};
 pub use shares::{Held, gives_way};
-pub use transfer::{Fetched, Fetcher, Fetching, answer_fetch, answer_have};
+pub use transfer::{Fetched, Fetcher, Fetching, answer_fetch, answer_fetch_with_copy, answer_have};
 pub use wanted::FetchError;
 
 /// Stack of a thread that only moves bytes: thousands of them fit.

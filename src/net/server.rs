@@ -4,8 +4,8 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use super::counters::{self, Counters};
 use super::deadline::{self, Deadline};
 use super::event_log::{EventLog, Watching};
 use super::greeting::{self, Greeted, GreetingError, Identity, Peer};
-use super::listen::{Listener, wake};
+use super::listen::Listener;
 use super::memory::Crowd;
 use crate::wire::message::Error;
 use crate::wire::text::{Kind, Metrics};
@@ -90,6 +90,8 @@ pub struct Port {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    /// The acceptor's: its port is free once that has ended.
+    listener: Weak<Listener>,
     stopping: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -103,9 +105,11 @@ impl Server {
     /// Stops accepting. Open connections go on until their owners close them.
     pub fn stop(&mut self) {
         self.stopping.store(true, Ordering::Release);
-        if let Some(acceptor) = self.acceptor.take() {
-            wake(self.address);
+        let Some(acceptor) = self.acceptor.take() else { return };
+        if self.listener.upgrade().is_none_or(|listener| listener.end()) {
             let _ = acceptor.join();
+        } else {
+            log::warn!("the port of {} stays open until this program ends: nobody can connect to it", self.address);
         }
     }
 }
@@ -118,7 +122,8 @@ impl Drop for Server {
 
 /// Serves at a listening socket, on a thread of its own.
 pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::Result<Server> {
-    let address = listener.address();
+    let (address, listener) = (listener.address(), Arc::new(listener));
+    let listening = Arc::downgrade(&listener);
     let stopping = Arc::new(AtomicBool::new(false));
     let flag = stopping.clone();
     let caps = port.caps;
@@ -133,7 +138,7 @@ pub fn serve(listener: Listener, port: Port, service: Arc<dyn Service>) -> io::R
     });
     let accept = move || accept_all(&listener, &flag, &shared);
     let acceptor = Builder::new().name(format!("accept {address}")).stack_size(THREAD_STACK_BYTES).spawn(accept)?;
-    Ok(Server { address, stopping, acceptor: Some(acceptor) })
+    Ok(Server { address, listener: listening, stopping, acceptor: Some(acceptor) })
 }
 
 struct Shared {

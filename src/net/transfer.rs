@@ -1,7 +1,9 @@
 //! Objects over a link: answering a peer's FETCH and HAVE from a store, and fetching what we want from the peer. Owns
 //! which objects are on their way, and how much of them at a time; does not know what objects hold.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use super::wanted::{FetchError, Wanted};
 use crate::digest::Digest;
 use crate::store::{Part, Store, Workbench};
 use crate::wire::message::{Error, Fetch, Have, Held, Piece};
-use crate::wire::{ErrorCode, MessageType, SharedBytes, limits};
+use crate::wire::{ErrorCode, Message, MessageType, SharedBytes, limits};
 
 /// Pieces asked for and not yet here, over all objects of a link.
 const PIECES_IN_FLIGHT_MAX: usize = 8;
@@ -23,21 +25,53 @@ pub fn answer_fetch<C: Clone + Send + 'static>(
     fetch: Fetch,
     store: &Store,
 ) -> Result<(), Unsent> {
-    let error = |code, text: String| Error::new(code, MessageType::Fetch as u8, text);
-    let Some(bytes) = store.get(&fetch.digest) else {
-        let text = format!("no object {} is held here", fetch.digest.short());
-        return link.answer(request, &error(ErrorCode::UnknownObject, text).into());
-    };
+    let Some(bytes) = store.get(&fetch.digest) else { return link.answer(request, &not_held(&fetch).into()) };
     let object_bytes = bytes.len() as u64;
-    if fetch.offset >= object_bytes {
+    let piece = match range_of(&fetch, bytes.len(), link.peer().piece_bytes_max()) {
+        Ok(range) => SharedBytes::new(bytes, range),
+        Err(error) => return link.answer(request, &error.into()),
+    };
+    let Some(bytes) = piece else { return Ok(()) };
+    link.answer_data(request, &SharedPiece { digest: &fetch.digest, object_bytes, offset: fetch.offset, bytes })
+}
+
+/// Answers a FETCH of this object, if there is one, with a copy of the piece: it counts as what waits for the peer to read it, and the
+/// object does not stay in memory for it.
+pub fn answer_fetch_with_copy<C: Clone + Send + 'static>(
+    link: &Link<C>,
+    request: u32,
+    fetch: &Fetch,
+    object: Option<&[u8]>,
+) -> Result<(), Unsent> {
+    link.answer(request, &copied_piece(fetch, object, link.peer().piece_bytes_max()))
+}
+
+fn copied_piece<'a>(fetch: &Fetch, object: Option<&'a [u8]>, piece_bytes_max: usize) -> Message<'a> {
+    let Some(object) = object else { return not_held(fetch).into() };
+    let Fetch { digest, offset, .. } = *fetch;
+    match range_of(fetch, object.len(), piece_bytes_max) {
+        Ok(range) => {
+            let bytes = Cow::Borrowed(&object[range]);
+            Message::Data(Piece { digest, object_bytes: object.len() as u64, offset, bytes })
+        }
+        Err(error) => error.into(),
+    }
+}
+
+fn not_held(fetch: &Fetch) -> Error {
+    let text = format!("no object {} is held here", fetch.digest.short());
+    Error::new(ErrorCode::UnknownObject, MessageType::Fetch as u8, text)
+}
+
+/// Where the piece that a FETCH is answered with lies in an object of so many bytes.
+fn range_of(fetch: &Fetch, object_bytes: usize, piece_bytes_max: usize) -> Result<Range<usize>, Error> {
+    if fetch.offset >= object_bytes as u64 {
         let text = format!("the object has {object_bytes} bytes, and none at {}", fetch.offset);
-        let error = error(ErrorCode::ObjectRange, text).with_numbers(fetch.offset, object_bytes);
-        return link.answer(request, &error.into());
+        let error = Error::new(ErrorCode::ObjectRange, MessageType::Fetch as u8, text);
+        return Err(error.with_numbers(fetch.offset, object_bytes as u64));
     }
     let start = fetch.offset as usize;
-    let end = bytes.len().min(start + (fetch.bytes_max as usize).min(link.peer().piece_bytes_max()));
-    let Some(piece) = SharedBytes::new(bytes, start..end) else { return Ok(()) };
-    link.answer_data(request, &SharedPiece { digest: &fetch.digest, object_bytes, offset: fetch.offset, bytes: piece })
+    Ok(start..object_bytes.min(start + (fetch.bytes_max as usize).min(piece_bytes_max)))
 }
 
 /// Answers a HAVE from the store.
@@ -189,6 +223,17 @@ impl<W: Workbench> Fetcher<W> {
         let _ = self.ask(link);
     }
 
+    /// Asks for the last byte of an object that is here, or was let go, once more: the peer keeps it until it has been asked for to
+    /// its end as often as it has announced it.
+    #[cfg(feature = "coordinator")]
+    pub fn release_again<C>(&mut self, link: &Link<C>, digest: Digest, object_bytes: u64)
+    where
+        C: Clone + Send + From<Fetching> + 'static,
+    {
+        self.releases.push_back(Fetch { digest, offset: object_bytes.saturating_sub(1), bytes_max: 1 });
+        let _ = self.ask(link);
+    }
+
     /// Keeps what has come of objects that the link's end has cut off.
     pub fn suspend(&mut self) {
         for (_, wanted) in self.wanted.drain() {
@@ -328,5 +373,26 @@ impl<W: Workbench> Fetcher<W> {
             self.held_up.get_or_insert_with(deadline::now);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_piece_is_the_frame_that_a_shared_one_is_and_keeps_nothing_of_its_object() {
+        let object: Arc<Vec<u8>> = Arc::new((0..100).collect());
+        let digest = Digest::of(&object);
+        let copied = |offset, bytes_max, object| copied_piece(&Fetch { digest, offset, bytes_max }, object, 50);
+        for (offset, bytes_max, range) in [(0, 30, 0..30), (90, 30, 90..100), (10, 1_000, 10..60)] {
+            let copied = copied(offset, bytes_max, Some(&object[..])).draft(3, false).seal();
+            let shared = SharedBytes::new(object.clone(), range).unwrap();
+            let shared = Piece::draft_shared(MessageType::Data, 3, &digest, 100, offset, shared).seal();
+            assert!(copied.tail.is_none() && copied.to_bytes() == shared.to_bytes());
+        }
+        let code = |answer| if let Message::Error(Error { code, .. }) = answer { Some(code) } else { None };
+        assert_eq!(code(copied(100, 1, Some(&object[..]))), Some(ErrorCode::ObjectRange));
+        assert_eq!(code(copied(0, 1, None)), Some(ErrorCode::UnknownObject));
     }
 }

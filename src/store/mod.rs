@@ -114,24 +114,24 @@ impl Store {
     /// Takes in an object whose digest has been verified.
     pub fn insert(&self, digest: Digest, bytes: Arc<Vec<u8>>) {
         let mut inner = self.inner();
-        inner.take_partial(&digest);
-        if inner.touch(&digest).is_none() {
-            inner.bytes += bytes.len() as u64;
-            let used = inner.clock;
-            inner.objects.insert(digest, Entry { bytes, pins: 0, used });
-            inner.loose.insert(used, digest);
+        if inner.insert(digest, bytes) {
             inner.evict(self.bytes_max(), Some(&digest), &self.buffers);
+        }
+    }
+
+    /// The same, and [pins](Store::pin) it, before anybody else's can drive it out.
+    pub fn insert_pinned(&self, digest: Digest, bytes: Arc<Vec<u8>>) {
+        let mut inner = self.inner();
+        let is_new = inner.insert(digest, bytes);
+        inner.pin(&digest);
+        if is_new {
+            inner.evict(self.bytes_max(), None, &self.buffers);
         }
     }
 
     /// Keeps the object until as many [`Store::unpin`]s. False if it is not here.
     pub fn pin(&self, digest: &Digest) -> bool {
-        let mut inner = self.inner();
-        let Some(entry) = inner.touch(digest) else { return false };
-        entry.pins += 1;
-        let used = entry.used;
-        inner.loose.remove(&used);
-        true
+        self.inner().pin(digest)
     }
 
     /// Takes a pin back.
@@ -202,6 +202,27 @@ impl Inner {
         }
         entry.used = self.clock;
         Some(entry)
+    }
+
+    /// Takes in an object, unless it is here. Says whether it is new.
+    fn insert(&mut self, digest: Digest, bytes: Arc<Vec<u8>>) -> bool {
+        self.take_partial(&digest);
+        if self.touch(&digest).is_some() {
+            return false;
+        }
+        self.bytes += bytes.len() as u64;
+        let used = self.clock;
+        self.objects.insert(digest, Entry { bytes, pins: 0, used });
+        self.loose.insert(used, digest);
+        true
+    }
+
+    fn pin(&mut self, digest: &Digest) -> bool {
+        let Some(entry) = self.touch(digest) else { return false };
+        entry.pins += 1;
+        let used = entry.used;
+        self.loose.remove(&used);
+        true
     }
 
     fn forget(&mut self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
@@ -293,6 +314,21 @@ mod tests {
         store.unpin(&b);
         store.remove(&b);
         assert!(!store.holds(&b));
+    }
+
+    #[test]
+    fn what_comes_pinned_stays_however_little_room_there_is_and_whatever_comes_after_it() {
+        let store = Store::new(50);
+        let [(a, bytes_a), (b, bytes_b)] = [1, 2].map(object);
+        store.insert_pinned(a, bytes_a.clone());
+        store.insert_pinned(a, bytes_a);
+        store.insert(b, bytes_b);
+        store.unpin(&b);
+        assert!(store.holds(&a) && !store.holds(&b));
+        store.unpin(&a);
+        assert!(store.holds(&a), "it was pinned twice");
+        store.unpin(&a);
+        assert_eq!(store.bytes(), 0);
     }
 
     #[test]

@@ -48,7 +48,7 @@ limits! {
     RANGES_MAX: usize = 4_096, "ranges", "ranges of blocks in TRAIN";
     HOLDING_MAX: usize = 1_024, "results", "results listed in HOLDING; the rest is left out";
     OPEN_REQUESTS_MAX: usize = 1_024, "requests", "unanswered requests of one side";
-    UNREAD_BYTES_MAX: usize = 4 << 20, "bytes", "answers that wait for a peer to read them; pieces of objects do not count";
+    UNREAD_BYTES_MAX: usize = 4 << 20, "bytes", "answers that wait for a peer to read them; of pieces of objects only a coordinator's to a client";
     QUEUED_JOBS_MAX: usize = 1_024, "jobs", "jobs that wait for their turn, with their data";
     COLLECTING_JOBS_MAX: usize = 64, "jobs", "jobs whose data is on its way";
     TEXT_LINE_BYTES_MAX: usize = 256, "bytes", "a line of text";

@@ -285,7 +285,11 @@ fn a_job_without_room_is_resumed_later() {
     let mut other = Client::start(&coordinator, &["--recipe", "classic", "--rounds", "100000", "--shards", "3"]);
     let running = other.await_accepted()["job"].as_str().unwrap().to_owned();
     other.await_round();
+    // Nothing of it is read to say so: its data is not even there.
+    let (data, moved) = (state.join("objects"), file_in(&directory, "moved"));
+    std::fs::rename(&data, &moved).unwrap();
     let refused = ask(&coordinator, &["resume", &job, "--retry-for", "0"]);
+    std::fs::rename(&moved, &data).unwrap();
     assert!(refused.exit == Some(3) && refused.log.contains("try again later"), "{refused:#?}");
     assert_eq!(ask(&coordinator, &["cancel", &running]).exit, Some(0));
     assert_eq!(other.finish().exit, Some(5));

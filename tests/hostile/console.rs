@@ -109,7 +109,8 @@ fn who_watches_hears_of_a_job_from_beginning_to_end_and_may_go_on_typing() {
         // What is typed behind `watch` is answered once watching has begun.
         stream.write_all(b"watch\nping\n").unwrap();
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
-        assert_eq!(lines.next().unwrap(), "pong");
+        // Something may have happened meanwhile.
+        assert!(lines.any(|line| line == "pong"));
         (stream, lines)
     };
     let (_keeps_it_open, mut coordinator) = watch(cluster.coordinator.address);
@@ -127,7 +128,7 @@ fn who_watches_hears_of_a_job_from_beginning_to_end_and_may_go_on_typing() {
             assert!(time.len() == "2000-01-01T00:00:00.000Z".len() && time.ends_with('Z'), "{line}");
         }
     }
-    assert!(node.any(|line| line.contains("  task  ") && line.contains("shard 0, attempt 1: trained in")));
+    assert!(node.any(|line| line.contains("  task  ") && line.contains("task 0, attempt 1: trained in")));
     typing.write_all(b"quit\n").unwrap();
     node.for_each(drop);
 }
@@ -138,7 +139,7 @@ fn a_peer_that_breaks_a_rule_is_seen_by_who_watches_and_counted() {
         let mut stream = dial(address);
         stream.write_all(b"watch\nping\n").unwrap();
         let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-        assert_eq!(lines.next().unwrap(), "pong");
+        assert!(lines.any(|line| line == "pong"));
         let mut wrong = dial(address);
         wrong.write_all(b"\xF5\x47\x52\x58").unwrap();
         wrong.read_to_end(&mut Vec::new()).unwrap();

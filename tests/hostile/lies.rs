@@ -1,6 +1,9 @@
 //! What becomes of a node's lies: the job beside an honest node ends with the same fingerprint, and who repeats a bad
 //! result gets no more work.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use gradwire::job::FailKind;
 use gradwire::wire::message::{Hello, Jobs, Listed};
 use gradwire::wire::{ErrorCode, Message, Role, limits};
@@ -8,6 +11,7 @@ use gradwire::wire::{ErrorCode, Message, Role, limits};
 use crate::common::clients::client;
 use crate::common::cluster::assert_does_an_honest_job;
 use crate::common::peer::{Peer, hello};
+use crate::common::process::PATIENCE;
 use crate::common::servers::{Coordinator, Node};
 use crate::common::tables::small_data;
 use crate::lying_node::{Lie, LyingNode};
@@ -192,6 +196,20 @@ fn a_node_that_says_nothing_is_worked_around() {
 }
 
 #[test]
+fn two_nodes_that_say_nothing_and_would_get_each_others_tasks_are_worked_around() {
+    let honest = Node::named("honest");
+    let liars = [LyingNode::start(Lie::Silence), LyingNode::start(Lie::Silence)];
+    let ports = [honest.port, liars[0].address.port(), liars[1].address.port()];
+    let coordinator = Coordinator::with_all_active(&ports, &[]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
+    // A task for each of them.
+    let job = ["--rounds", "2", "--epochs", "1", "--shards", "3", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(liars.iter().all(|liar| liar.tasks() > 0 && liar.cancels() > 0), "what they sat on was taken from them");
+}
+
+#[test]
 fn a_late_wrong_result_of_a_cancelled_task_is_compared_and_not_merged() {
     let fleet = Fleet::with(Lie::LateAndWrong);
     for _ in 0..JOBS_MAX {
@@ -231,6 +249,44 @@ fn the_last_byte_of_an_update_that_is_let_go_of_is_asked_for() {
         }
     }
     panic!("the last byte was never asked for: {} tasks", fleet.liar.tasks());
+}
+
+/// A node keeps an update as often as it has announced it.
+#[test]
+fn an_update_that_two_tasks_have_come_to_is_asked_for_to_its_end_twice() {
+    let liar = LyingNode::start(Lie::Equal);
+    let coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
+    let job = ["--rounds", "1", "--epochs", "1", "--shards", "2", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!((ended.code, liar.tasks()), (Some(0), 2), "{ended:?}");
+    // Once whole. The last byte is asked for before the job ends, and may be heard of later.
+    let deadline = Instant::now() + PATIENCE;
+    while liar.releases() == 0 {
+        assert!(Instant::now() < deadline, "its last byte was never asked for");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(liar.releases(), 1);
+}
+
+#[test]
+fn a_node_that_takes_no_payload_as_long_as_a_task_keeps_its_link_and_is_told_of() {
+    let liar = LyingNode::start(Lie::ShortPayloads);
+    let mut coordinator = Coordinator::with_all_active(&[liar.address.port()], &[]);
+    let (data, port) = (small_data(), coordinator.port.to_string());
+    // A step's rows lie in all shards, each of which its task names in 44 bytes.
+    let job = ["--rounds", "1", "--shards", "30", "--batch", "512", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    let said = "node liar takes payloads of 1024 bytes at most, and a task of this job is longer";
+    assert!(ended.code == Some(1) && ended.stderr.contains(said), "{ended:?}");
+    assert_eq!(coordinator.metric("gradwire_tasks_failed_total"), 1.0);
+    // What fits it gets, over the same link.
+    let job = ["--rounds", "1", "--epochs", "1", "--shards", "1", "--hidden", "8", "--quiet"];
+    let ended = client(["127.0.0.1", &port, "--data", data.text()].into_iter().chain(job));
+    assert_eq!((ended.code, liar.tasks()), (Some(0), 1), "{ended:?}");
+    coordinator.terminate();
+    let (_, log) = coordinator.await_end();
+    assert_eq!(log.matches("node liar is active at").count(), 1, "{log}");
 }
 
 #[test]

@@ -16,12 +16,12 @@ use gradwire::model::conformance::published;
 use gradwire::model::train::Unwatched;
 use gradwire::model::{ARITHMETIC, Kernel, Network, Rows, Trainer, Training};
 use gradwire::wire::message::{
-    Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, RowsSource, Train, Trained,
+    Error, Features, Fetch, Held, Piece, Polled, Pong, Rejected, RowsSource, Train, Trained, Welcome,
 };
 use gradwire::wire::object::{self, ObjectKind};
 use gradwire::wire::{ErrorCode, Message, MessageType, Role, limits};
 
-use crate::common::peer::Peer;
+use crate::common::peer::{Peer, welcome};
 use crate::common::smallest::piece;
 
 /// What the node does instead of its work.
@@ -62,6 +62,10 @@ pub enum Lie {
     DrippedOnce,
     /// An update of zeros, which must be fetched, and comes slowly.
     Slow,
+    /// An update of zeros, which must be fetched, and is given only when two tasks have come to it.
+    Equal,
+    /// Payloads of no more than a greeting's.
+    ShortPayloads,
     /// An update that must be fetched; twice its bytes are weights.
     WrongKindTwice,
     /// REJECTED whatever the task says, in a wrong name.
@@ -167,10 +171,18 @@ impl Liar {
             _ => vec![(ARITHMETIC, published())],
         };
         let name = Some("liar".to_owned());
-        let features = Features { arithmetics: vec![ARITHMETIC], name, conformance, ..Features::default() };
-        if !self.peer.welcome(Role::Node, features) {
+        // One that sits on a task has a worker free all the same, and could be given another's.
+        let workers = (self.lie == Lie::Silence).then_some(2);
+        let features = Features { arithmetics: vec![ARITHMETIC], name, workers, conformance, ..Features::default() };
+        let Some(frame) = self.peer.next() else { return };
+        if !matches!(frame.message(), Message::Hello(_)) {
             return;
         }
+        let payload_bytes_max = match self.lie {
+            Lie::ShortPayloads => limits::GREETING_PAYLOAD_BYTES_MAX,
+            _ => limits::PAYLOAD_BYTES_MAX,
+        };
+        self.peer.send(Welcome { payload_bytes_max, ..welcome(Role::Node, features) }, 0);
         while let Some(frame) = self.peer.next() {
             let request = frame.header.request;
             match frame.message() {
@@ -178,9 +190,7 @@ impl Liar {
                     self.peer.send(Pong::default(), request);
                     self.pings += 1;
                     if self.lie == Lie::SlowToSend && self.pings >= 3 {
-                        for (request, fetch) in std::mem::take(&mut self.held_back) {
-                            self.give(request, fetch);
-                        }
+                        self.give_all();
                     }
                     if self.lie == Lie::DrippedOnce
                         && let Some((request, fetch)) = self.held_back.pop()
@@ -199,6 +209,9 @@ impl Liar {
                     // Its first request; the acceptor's are even.
                     let fetch = 2 * (self.told.tasks.fetch_add(1, Ordering::Relaxed) + 1);
                     self.train(request, fetch, train);
+                    if self.lie == Lie::Equal && self.has_two_tasks() {
+                        self.give_all();
+                    }
                 }
                 Message::Data(piece) => {
                     self.objects.insert(piece.digest, piece.bytes.into_owned());
@@ -265,8 +278,8 @@ impl Liar {
                 let weights = object::encode_parameters(ObjectKind::Weights, &training_of(&train).network, &weights);
                 self.offer(with_update(&train, weights))
             }
-            Lie::OtherVector | Lie::NoVector => honest,
-            Lie::Slow | Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => {
+            Lie::OtherVector | Lie::NoVector | Lie::ShortPayloads => honest,
+            Lie::Equal | Lie::Slow | Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => {
                 self.offer(honest)
             }
             Lie::Rejects | Lie::RejectsInAnotherName => {
@@ -311,9 +324,10 @@ impl Liar {
                 return self.give(request, fetch);
             }
             Lie::SlowToSend if self.pings < 3 => return self.held_back.push((request, fetch)),
+            Lie::Equal if !self.has_two_tasks() => return self.held_back.push((request, fetch)),
             Lie::HeldBackOnce if self.is_first => return,
             Lie::DrippedOnce if self.is_first => return self.held_back.push((request, fetch)),
-            Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => {
+            Lie::Equal | Lie::SlowToSend | Lie::HeldBackOnce | Lie::DrippedOnce | Lie::WrongKindTwice => {
                 return self.give(request, fetch);
             }
             _ => {
@@ -324,6 +338,17 @@ impl Liar {
         let object_bytes = bytes.len() as u64;
         let piece = Piece { digest: fetch.digest, object_bytes, offset: fetch.offset, bytes: Cow::Borrowed(&bytes) };
         self.peer.send(Message::Data(piece), request);
+    }
+
+    fn has_two_tasks(&self) -> bool {
+        self.told.tasks.load(Ordering::Relaxed) >= 2
+    }
+
+    /// Gives what it has held back.
+    fn give_all(&mut self) {
+        for (request, fetch) in std::mem::take(&mut self.held_back) {
+            self.give(request, fetch);
+        }
     }
 
     fn give(&mut self, request: u32, fetch: Fetch) {

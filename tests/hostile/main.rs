@@ -15,7 +15,7 @@
 //! | `holding` | results that a node holds, and who gets them |
 //! | `lies` | what becomes of its lies |
 //! | `strangers` | who takes all that there is of something |
-//! | `watching` | clients that watch and do not read |
+//! | `watching` | clients that watch and do not read, or watch what is gone |
 
 mod bad_input;
 #[path = "../common/mod.rs"]

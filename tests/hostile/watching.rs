@@ -1,4 +1,5 @@
-//! Whoever watches a job and does not read what he is told: what that costs the coordinator, and whoever reads.
+//! Whoever watches a job and does not read what he is told: what that costs the coordinator, and whoever reads. And whoever watches
+//! a job of which nothing is there any more.
 
 use std::thread;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use gradwire::wire::{Message, Role};
 use crate::common::cluster::Cluster;
 use crate::common::peer::Peer;
 use crate::common::process::PATIENCE;
+use crate::common::servers::{Coordinator, Node};
 use crate::common::smallest::{owned, piece, rows, smallest_job};
 
 /// Rounds of the job that is watched: a history of more than half a megabyte.
@@ -101,4 +103,23 @@ fn histories_that_are_asked_for_and_not_read_cost_a_page_a_connection() {
     }
     drop(peers);
     cluster.assert_is_well();
+}
+
+#[test]
+fn who_watches_a_job_whose_files_are_gone_is_told_its_end_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = ["--state-dir", directory.path().to_str().unwrap()];
+    let node = Node::named("honest");
+    let (job, specification) = smallest_job();
+    let coordinator = Coordinator::with_all_active(&[node.port], &options);
+    let mut owner = Peer::greeted(coordinator.address, Role::Client);
+    owner.send(Submit { job, rounds_seen: 0, specification }, 1);
+    while next_round(&mut owner).1.is_some() {}
+    drop((owner, coordinator));
+    // Started again, it has what was told of the job on the disk alone.
+    let coordinator = Coordinator::start("2", &[node.port], &options);
+    let mut late = Peer::greeted(coordinator.address, Role::Client);
+    std::fs::remove_dir_all(directory.path().join("jobs").join(job.to_string())).unwrap();
+    late.send(Attach { job, rounds_seen: 0 }, 1);
+    assert_eq!(next_round(&mut late), (1, None));
 }

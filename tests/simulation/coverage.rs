@@ -9,7 +9,7 @@ use gradwire::job::{EntryResult, FailReason, OnNoNodes, Outcome};
 use crate::scenario::Scenario;
 
 /// What must happen in many lives.
-const WANTED: [&str; 66] = [
+const WANTED: [&str; 68] = [
     "jobs done",
     "jobs done that are reproducible",
     "jobs failed",
@@ -23,6 +23,8 @@ const WANTED: [&str; 66] = [
     "stale results",
     "revivals",
     "copies of slow tasks",
+    "copies of copies",
+    "answers that never came",
     "tasks sent while an update was on its way",
     "updates that broke off",
     "nodes quarantined",

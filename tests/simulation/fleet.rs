@@ -58,7 +58,7 @@ impl World {
     }
 
     /// A node has a result, and says so, or lies.
-    pub fn answer(&mut self, node: usize, link: LinkKey, mut attempt: Attempt, mut update: Digest, is_inside: bool) {
+    pub fn answer(&mut self, node: usize, link: LinkKey, attempt: Attempt, mut update: Digest, is_inside: bool) {
         let plan = self.nodes[node].plan.clone();
         let kept = update;
         let job = self.plan(attempt.task.job);
@@ -67,7 +67,9 @@ impl World {
             self.poisoned.insert(update);
         }
         match plan.lies {
-            Lies::Forges(chance) if self.rng.random_bool(chance) => attempt.token ^= 1 + (self.rng.next_u64() >> 1),
+            Lies::KeepsSilent(chance) if self.rng.random_bool(chance) => {
+                return self.coverage.count("answers that never came");
+            }
             Lies::Malforms(chance) if self.rng.random_bool(chance) => {
                 let reason = format!("{:?}", Fault::Malformed);
                 return self.send(node, Event::TaskFailed { link, attempt, fault: Fault::Malformed, reason });

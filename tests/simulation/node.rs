@@ -370,7 +370,8 @@ impl World {
         self.program(node).is_draining = true;
         self.tell_core(node, CoreEvent::DrainRequested);
         let program = self.program(node);
-        assert_eq!(program.core.outstanding().tasks, program.running.len(), "more is left than what is in training");
+        assert_eq!(program.core.outstanding().tasks, program.open.len(), "what nobody can get is waited for");
+        assert_eq!(program.load().1, 0, "more is left than what is in training");
     }
 
     /// Its time is up.
@@ -466,7 +467,7 @@ impl World {
                     Failure::Closing => {
                         return self.send(node, Event::Closing { link, attempt });
                     }
-                    Failure::Cancelled | Failure::QueueFull { .. } => Fault::Retryable,
+                    Failure::Cancelled | Failure::QueueFull { .. } | Failure::TooManyNamed { .. } => Fault::Retryable,
                     Failure::DataMissing(fault) | Failure::Training(fault) => fault,
                 };
                 self.send(node, Event::TaskFailed { link, attempt, fault, reason: format!("{fault:?}") });
@@ -515,7 +516,8 @@ impl World {
                 let is_over = |(work, since): &(Work, Moment)| {
                     work.attempt.task == attempt.task && program.now >= *since + program.lease
                 };
-                assert!(program.orphans.iter().any(is_over), "a task is given up before its lease is over");
+                let is_due = program.is_draining || program.orphans.iter().any(is_over);
+                assert!(is_due, "a task is given up before its lease is over");
             }
             Action::Tell { .. } => {}
         }

@@ -58,9 +58,9 @@ pub struct NodePlan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lies {
     None,
-    /// Results with a wrong token.
-    Forges(f64),
-    /// Results of the wrong shape.
+    /// No answer at all.
+    KeepsSilent(f64),
+    /// Results of the wrong shape, or of another task than it was asked for.
     Malforms(f64),
     /// Results that cannot be summed.
     Poisons(f64),
@@ -138,8 +138,17 @@ impl Scenario {
         settings.queued_max = rng.random_range(1..=4);
         settings.paused_max = rng.random_range(0..=3);
         let is_wild = rng.random_bool(0.7);
-        let nodes = (0..rng.random_range(1..=6)).map(|_| node(rng, is_wild)).collect();
-        let jobs = (0..rng.random_range(1..=4)).map(|index| job(rng, index)).collect();
+        let mut nodes: Vec<NodePlan> = (0..rng.random_range(1..=6)).map(|_| node(rng, is_wild)).collect();
+        let jobs: Vec<JobPlan> = (0..rng.random_range(1..=4)).map(|index| job(rng, index)).collect();
+        // A task is with a silent node for ever where no other may do it.
+        let is_done_by_others = nodes.iter().any(|node| node.is_reliable && node.arithmetic == COMMON_ARITHMETIC)
+            && jobs.iter().all(|job| job.diverges_at.is_none());
+        if is_wild && is_done_by_others && rng.random_bool(0.3) {
+            let may_be = |node: &&mut NodePlan| !node.is_reliable && node.arithmetic == COMMON_ARITHMETIC;
+            for silent in nodes.iter_mut().filter(may_be).take(2) {
+                silent.lies = Lies::KeepsSilent(rng.random_range(0.05..1.0));
+            }
+        }
         let is_mortal = rng.random_bool(0.4);
         let crashes_max = if is_mortal { rng.random_range(1..=3) } else { 0 };
         Scenario {
@@ -173,8 +182,7 @@ fn node(rng: &mut ChaCha8Rng, is_wild: bool) -> NodePlan {
     let announces = if rng.random_bool(0.4) { rng.random_range(0.0..1.0) } else { 0.0 };
     let lies = match rng.random_range(0..13) {
         _ if is_reliable || !is_wild => Lies::None,
-        0 => Lies::Forges(rng.random_range(0.05..1.0)),
-        1 => Lies::Malforms(rng.random_range(0.05..1.0)),
+        0 | 1 => Lies::Malforms(rng.random_range(0.05..1.0)),
         2 => Lies::Poisons(rng.random_range(0.05..1.0)),
         3 | 4 => Lies::Miscomputes(rng.random_range(0.05..0.5)),
         _ => Lies::None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gradwire::digest::{Digest, Hasher};
 use gradwire::engine::{Engine, Event, LinkKey, NodeKey};
-use gradwire::job::{Attempt, JobId};
+use gradwire::job::JobId;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
@@ -162,12 +162,6 @@ impl World {
 
     pub fn carry_out(&mut self, scheduled: Scheduled) {
         match scheduled {
-            Scheduled::Tell(
-                Event::UpdateComing { link, attempt }
-                | Event::Trained { link, attempt, .. }
-                | Event::Rejected { link, attempt, .. }
-                | Event::TaskFailed { link, attempt, .. },
-            ) if self.is_mistaken(link, &attempt) => {}
             Scheduled::Tell(event) => self.tell(event),
             Scheduled::Crash => self.crash(),
             Scheduled::Hear { node, life, input } => self.hear(node, life, input),
@@ -204,11 +198,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// Whether an answer of an honest node would be taken for that to another question. Nodes answer what they are asked.
-    fn is_mistaken(&self, link: LinkKey, attempt: &Attempt) -> bool {
-        self.promises.tasks.mistaken(link, attempt).is_some_and(|node| self.scenario.node(node).is_honest())
     }
 
     /// Which node has this link.

@@ -95,10 +95,17 @@ pub enum Failure<F> {
     Cancelled,
     /// The node is shutting down: the task is handed back.
     Closing,
-    /// As many tasks wait for a worker as may.
+    /// As many tasks wait for data or for a worker as may.
     QueueFull {
         /// So many.
         queued_max: usize,
+    },
+    /// The tasks that wait would name more objects than they may.
+    TooManyNamed {
+        /// So many, with its own.
+        named: usize,
+        /// So many may be.
+        named_objects_max: usize,
     },
     /// Its base or its rows cannot be had.
     DataMissing(F),
@@ -337,7 +344,7 @@ pub struct Counts {
 /// What is still to be done before a node can end without loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outstanding {
-    /// Tasks that have been taken and not been answered.
+    /// Tasks that somebody is to be answered of.
     pub tasks: usize,
     /// Updates that have been announced and not been fetched.
     pub updates: usize,

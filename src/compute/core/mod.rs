@@ -8,7 +8,7 @@
 //! ```text
 //! TRAIN -> fetching -> queued -> running -> cached -> forgotten
 //!    |        |          |         |           for another link; until a later step, or newer results
-//!    |        |          |         +-- CANCEL; where the link has ended a later step, or the end of the lease: stopped
+//!    |        |          |         +-- CANCEL; where the link has ended a later step, the end of the lease, or a drain: stopped
 //!    |        +----------+------------ CANCEL, the link's end, a drain: out of the table at once
 //!    +-------------------------------- rejected, reused from the cache, or adopted while it runs
 //! ```
@@ -58,8 +58,10 @@ pub struct Settings {
     pub load_probability: f64,
     /// So long, from when the load was drawn.
     pub load_delay: Duration,
-    /// Tasks that may wait for a worker; one more is refused.
+    /// Tasks that may wait for data or for a worker; one more is refused.
     pub queued_max: usize,
+    /// Objects that these may name, each as often as it is named; a task that would name more is refused.
+    pub named_objects_max: usize,
     /// Results in the cache, at most.
     pub results_max: usize,
     /// Bytes of their updates, at most.
@@ -78,6 +80,8 @@ impl Settings {
             load_probability: 0.0,
             load_delay: Duration::ZERO,
             queued_max: 4_096,
+            // As many as four of the largest jobs have shards.
+            named_objects_max: 65_536,
             results_max: 64,
             results_bytes_max: 16 << 20,
             orphan_lease: Duration::from_secs(30),
@@ -144,7 +148,7 @@ impl<C: Content> Core<C> {
                 actions.push(Action::AnswerResults { link, request, results });
             }
             Event::CancelRequested { link, request } => self.cancel(link, request, actions),
-            Event::ObjectHere { link, digest, data } => self.object_here(link, digest, &data, actions),
+            Event::ObjectHere { link, digest, data } => self.object_here(link, digest, &data),
             Event::ObjectMissing { link, digest, failure } => self.object_missing(link, digest, &failure, actions),
             Event::PieceFetched { link, digest, end_bytes } => {
                 if self.links.get_mut(link).is_some_and(|linked| linked.fetched(digest, end_bytes)) {
@@ -171,10 +175,9 @@ impl<C: Content> Core<C> {
 
     /// The load.
     pub fn counts(&self) -> Counts {
-        let running = self.table.running().len();
         Counts {
-            running: running as u32,
-            waiting: (self.table.unanswered() - running) as u32,
+            running: self.table.running().len() as u32,
+            waiting: self.waiting() as u32,
             done: self.done,
             rows_per_second: self.rows_per_second,
         }
@@ -187,7 +190,7 @@ impl<C: Content> Core<C> {
 
     /// What is still to be done before the node can end without loss.
     pub fn outstanding(&self) -> Outstanding {
-        Outstanding { tasks: self.table.unanswered(), updates: self.links.pending() }
+        Outstanding { tasks: self.table.to_answer(), updates: self.links.pending() }
     }
 
     /// Whether tasks are no longer taken.
@@ -240,6 +243,9 @@ impl<C: Content> Core<C> {
             actions.push(Action::Tell { attempt: to.attempt, note: Note::Rejected(reason) });
             return actions.push(Action::AnswerRejected { to, reason, counts: self.counts(), retry_ms });
         }
+        if let Some(failure) = self.refusal(1 + shards.len()) {
+            return actions.push(Action::AnswerFailed { to, failure });
+        }
         self.history.taken(identity.task.job);
         let before = self.links.get_mut(to.link).and_then(|linked| linked.replace_base(identity.task, base.digest));
         actions.extend(before.map(|digest| Action::DropObject { digest }));
@@ -251,7 +257,7 @@ impl<C: Content> Core<C> {
         let stage = Stage::Fetching { base, shards };
         let wait_until = self.load.take_wait();
         let key = self.table.insert(Task { identity, attempt: to.attempt, to: Some(to), work, wait_until, stage });
-        self.enqueue_if_complete(key, actions);
+        self.enqueue_if_complete(key);
     }
 
     /// Why a task that may be rejected is, and for how long, in milliseconds, the next one would be.
@@ -265,15 +271,26 @@ impl<C: Content> Core<C> {
         (in_hand >= self.settings.workers as usize).then_some((RejectReason::Busy, 0))
     }
 
+    /// Why a task that names so many objects is not taken, if too much waits already: nothing is ordered for it.
+    fn refusal(&self, objects: usize) -> Option<Failure<C::Failure>> {
+        let Settings { queued_max, named_objects_max, .. } = self.settings;
+        if self.waiting() >= queued_max {
+            return Some(Failure::QueueFull { queued_max });
+        }
+        let named = self.table.named_objects() + objects;
+        (named > named_objects_max).then_some(Failure::TooManyNamed { named, named_objects_max })
+    }
+
+    /// Tasks that no worker has begun.
+    fn waiting(&self) -> usize {
+        self.table.unanswered() - self.table.running().len()
+    }
+
     /// Puts a task whose data is here behind the others that wait for a worker.
-    fn enqueue_if_complete(&mut self, key: TaskKey, actions: &mut Vec<Action<C>>) {
+    fn enqueue_if_complete(&mut self, key: TaskKey) {
         let Some(Task { stage: Stage::Fetching { base, shards }, .. }) = self.table.get(key) else { return };
         let all: Option<Vec<C::Data>> = shards.iter().map(|shard| shard.data.clone()).collect();
         let (Some(base), Some(shards)) = (base.data.clone(), all) else { return };
-        let queued_max = self.settings.queued_max;
-        if self.table.queued() >= queued_max {
-            return self.give_up(key, Failure::QueueFull { queued_max }, actions);
-        }
         self.table.enqueue(key, base, shards);
     }
 
@@ -307,7 +324,7 @@ impl<C: Content> Core<C> {
         }
     }
 
-    fn object_here(&mut self, link: LinkKey, digest: Digest, data: &C::Data, actions: &mut Vec<Action<C>>) {
+    fn object_here(&mut self, link: LinkKey, digest: Digest, data: &C::Data) {
         for key in self.table.of_link(link).collect::<Vec<_>>() {
             let Some(Task { stage: Stage::Fetching { base, shards }, .. }) = self.table.get_mut(key) else { continue };
             let mut is_wanted = false;
@@ -318,7 +335,7 @@ impl<C: Content> Core<C> {
                 }
             }
             if is_wanted {
-                self.enqueue_if_complete(key, actions);
+                self.enqueue_if_complete(key);
             }
         }
     }

@@ -2,6 +2,8 @@
 //! one that never comes back does not hold a worker that others wait for, and holds none for ever. Owns the lease; what an
 //! orphan leads to if it is done in time is `results`'.
 
+use std::time::Duration;
+
 use super::Core;
 use super::events::{Action, Content, Moment, Note, TaskKey};
 use super::table::{Stage, Task};
@@ -11,11 +13,17 @@ impl<C: Content> Core<C> {
     pub fn next_deadline(&self) -> Option<Moment> {
         let (orphaned_at, _) = self.orphans().min()?;
         let age_max = self.settings.orphan_age_max.max(self.settings.orphan_lease);
-        let lease = if self.wants_a_worker() { self.settings.orphan_lease } else { age_max };
+        let lease = match self.wants_a_worker() {
+            // Nobody can come for them: a node that ends takes no task.
+            _ if self.is_draining => Duration::ZERO,
+            true => self.settings.orphan_lease,
+            false => age_max,
+        };
         Some(orphaned_at.saturating_add(lease))
     }
 
-    /// Stops the orphans whose time is over: the oldest first, as many as tasks wait for a worker, and all that are too old.
+    /// Stops the orphans whose time is over: the oldest first, as many as tasks wait for a worker, and all that are too old. All,
+    /// where the node ends.
     pub(super) fn give_up_orphans(&mut self, now: Moment, actions: &mut Vec<Action<C>>) {
         while self.next_deadline().is_some_and(|deadline| deadline <= now)
             && let Some((_, oldest)) = self.orphans().min()

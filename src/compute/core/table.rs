@@ -40,6 +40,17 @@ pub(super) enum Stage<C: Content> {
     },
 }
 
+impl<C: Content> Stage<C> {
+    /// Objects that a task which waits names.
+    fn named_objects(&self) -> usize {
+        match self {
+            Stage::Fetching { shards, .. } => 1 + shards.len(),
+            Stage::Queued { shards, .. } => 1 + shards.len(),
+            Stage::Running { .. } | Stage::Cached { .. } => 0,
+        }
+    }
+}
+
 /// Every task of the node, by its key.
 pub(super) struct Table<C: Content> {
     /// In the order of their keys. (Maps of so many types would be 30 kB of machine code.)
@@ -49,6 +60,8 @@ pub(super) struct Table<C: Content> {
     requests: Vec<(LinkKey, Vec<(u32, TaskKey)>)>,
     /// Those that wait for a worker, the first one first.
     queue: VecDeque<TaskKey>,
+    /// Objects that those name which no worker has begun.
+    named_objects: usize,
     /// Those that workers have.
     running: Vec<TaskKey>,
     /// Those whose results are cached, the least recently used first.
@@ -64,6 +77,7 @@ impl<C: Content> Table<C> {
             next: 0,
             requests: Vec::new(),
             queue: VecDeque::new(),
+            named_objects: 0,
             running: Vec::new(),
             cache: Vec::new(),
             cached_bytes: 0,
@@ -89,6 +103,16 @@ impl<C: Content> Table<C> {
 
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Objects that tasks which no worker has begun name, each as often as it is named.
+    pub(super) fn named_objects(&self) -> usize {
+        self.named_objects
+    }
+
+    /// Tasks that somebody is to be answered of.
+    pub(super) fn to_answer(&self) -> usize {
+        self.requests.iter().map(|(_, requests)| requests.len()).sum()
     }
 
     pub(super) fn running(&self) -> &[TaskKey] {
@@ -128,6 +152,7 @@ impl<C: Content> Table<C> {
         if let Some(to) = task.to {
             self.add_request(to, key);
         }
+        self.named_objects += task.stage.named_objects();
         self.tasks.push((key, Box::new(task)));
         key
     }
@@ -146,6 +171,7 @@ impl<C: Content> Table<C> {
         let task = self.get_mut(key)?;
         match std::mem::replace(&mut task.stage, Stage::Running { is_stopping: false, orphaned_at: None }) {
             Stage::Queued { base, shards } => {
+                self.named_objects -= 1 + shards.len();
                 self.running.push(key);
                 Some((key, base, shards))
             }
@@ -206,6 +232,7 @@ impl<C: Content> Table<C> {
         if let Some(to) = task.to {
             self.remove_request(to);
         }
+        self.named_objects -= task.stage.named_objects();
         match &task.stage {
             Stage::Fetching { .. } => {}
             Stage::Queued { .. } => self.queue.retain(|other| *other != key),
@@ -262,6 +289,8 @@ impl<C: Content> Table<C> {
         };
         let queue = sorted(&mut self.queue.iter().copied());
         debug_assert_eq!(queue, keys(|stage| matches!(stage, Stage::Queued { .. })), "the queue is wrong");
+        let named: usize = self.tasks.iter().map(|(_, task)| task.stage.named_objects()).sum();
+        debug_assert_eq!(named, self.named_objects, "the objects are wrong");
         let running = sorted(&mut self.running.iter().copied());
         debug_assert_eq!(running, keys(|stage| matches!(stage, Stage::Running { .. })), "what runs is wrong");
         let cache = sorted(&mut self.cache.iter().copied());

@@ -221,7 +221,7 @@ impl Driver {
     }
 
     /// A client has something done to a job.
-    pub(super) fn order(&mut self, client: &Client, request: u32, order: Order) {
+    pub(super) fn order(&mut self, client: &Client, request: u32, order: Order, specification: Option<&Specification>) {
         let Order { job, verb } = order;
         if self.status(job).is_none() {
             let _ = client.link.answer(request, &self.absent(job, MessageType::Order).into());
@@ -232,7 +232,7 @@ impl Driver {
                 self.tell(Event::CancelRequested { job });
                 self.list(client, request, Some(job));
             }
-            OrderVerb::Resume => self.resume(client, request, job),
+            OrderVerb::Resume => self.resume(client, request, job, specification),
         }
     }
 

@@ -326,13 +326,15 @@ impl Driver {
             DriverEvent::Submit { client, request, submit, room } => self.submit(client, request, *submit, room),
             DriverEvent::Attach { client, request, attach } => self.attach(client, request, attach),
             DriverEvent::List { client, request, job } => self.list(&client, request, job),
-            DriverEvent::Order { client, request, order } => self.order(&client, request, order),
+            DriverEvent::Order { client, request, order, specification } => {
+                self.order(&client, request, order, specification.as_deref());
+            }
             DriverEvent::Doctor { client, request } => self.examine(client, request),
             DriverEvent::CancelRequest { client, request } => self.cancel_request(client, request),
             DriverEvent::Journal(told) => self.hear_journal(told),
             DriverEvent::CaughtUp { job, watcher, is_whole } => self.caught_up(job, watcher, is_whole),
             DriverEvent::ObjectArrived { digest, charge } => {
-                let complete = self.jobs.arrived(digest);
+                let complete = self.jobs.arrived_pinned(digest);
                 drop(charge);
                 complete.into_iter().for_each(|job| self.data_complete(job));
             }
@@ -388,6 +390,7 @@ impl Driver {
                 self.awaiting.push((count, reply));
                 self.tell_awaiting();
             }
+            DriverEvent::TakenUp(waiting) => drop(waiting),
             DriverEvent::Stop => {}
         }
     }

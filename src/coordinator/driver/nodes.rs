@@ -18,7 +18,7 @@ use crate::model::BlockRange;
 use crate::net::{DialError, SharedPiece, Unsent};
 use crate::wire::message::{Cancel, Error, Notice, NoticeKind, Poll, Results, RowsSource, ShippedRange, Train};
 use crate::wire::text::counted;
-use crate::wire::{ErrorCode, MessageType, SharedBytes};
+use crate::wire::{ErrorCode, Message, MessageType, SharedBytes};
 
 /// A running task is asked how far it is after so long, and again.
 const POLL_EVERY_US: u64 = 1_000_000;
@@ -242,7 +242,7 @@ impl Driver {
         let TaskId { job, step, shard } = attempt.task;
         self.event_log.say("task", job, || {
             let node = self.links.get(&link).map_or("a lost node", |node| &node.name);
-            format!("round {}, shard {shard}, attempt {} at {node}: {}", step + 1, attempt.attempt, sentence())
+            format!("step {}, task {shard}, attempt {} at {node}: {}", step + 1, attempt.attempt, sentence())
         });
     }
 
@@ -294,7 +294,17 @@ impl Driver {
         let bytes = weights.and_then(|weights| SharedBytes::new(weights.bytes.clone(), 0..weights.bytes.len()));
         let is_specified = Weak::as_ptr(&node.specified) == Arc::as_ptr(&job.specification);
         let training = (!is_specified).then(|| job.specification.training.clone());
-        let train = Train { name: attempt, may_reject, base, rows, training }.into();
+        let train: Message<'_> = Train { name: attempt, may_reject, base, rows, training }.into();
+        if !node.linked.link.takes(&train) {
+            let allowed = node.linked.link.peer().payload_bytes_max;
+            let reason = format!(
+                "node {} takes payloads of {allowed} bytes at most, and a task of this job is longer: let it take more",
+                node.name
+            );
+            let event = Event::TaskFailed { link: key, attempt, fault: Fault::Final, reason };
+            self.say_not_trained(&event, key, attempt, true);
+            return self.tell(event);
+        }
         let context = NodeContext::Train { attempt, network: job.network.clone(), is_sum };
         let sent = match bytes {
             Some(bytes) => {

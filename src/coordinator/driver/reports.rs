@@ -183,6 +183,7 @@ impl Driver {
         let waiting = Some(Waiting { watchers, rounds, untold });
         let mut ended = Ended::new(answer, status.clone(), lived_ms, waiting);
         ended.injected = injected;
+        ended.had_data = is_written;
         self.ended.insert(id, ended);
         if !self.writes_weights
             && let Outcome::Done(done) = outcome
@@ -195,7 +196,7 @@ impl Driver {
         if is_written {
             self.write(JournalCommand::End { status, summary: summary.cloned(), confusion, lived_ms });
         } else {
-            self.durable(id, rounds_done, state);
+            self.durable(id, rounds_done, state, false);
         }
     }
 
@@ -210,7 +211,7 @@ impl Driver {
             }
             JournalEvent::Read { job, read } => self.job_read(job, read),
             JournalEvent::Recalled { job, recalled } => self.recalled(job, recalled),
-            JournalEvent::Durable { job, rounds, state } => self.durable(job, rounds, state),
+            JournalEvent::Durable { job, rounds, state, is_written } => self.durable(job, rounds, state, is_written),
             JournalEvent::TooMuch { job } => {
                 self.without_room.push(job);
                 self.keep_the_last();
@@ -220,8 +221,8 @@ impl Driver {
         }
     }
 
-    /// A job is durable up to this round and in this state: whoever watches is told.
-    fn durable(&mut self, id: JobId, rounds: u32, state: JobState) {
+    /// A job is durable up to this round and in this state, or the coordinator goes on without: whoever watches is told.
+    fn durable(&mut self, id: JobId, rounds: u32, state: JobState, is_written: bool) {
         // One that has just ended may not have been let go of yet.
         let has_ended = self.ended.get(id).is_some_and(|ended| ended.waiting.is_some());
         if let Some(job) = self.jobs.get(id).filter(|_| !has_ended) {
@@ -234,7 +235,8 @@ impl Driver {
                 *is_durable = true;
                 let answer = error_of(failure).into();
                 job.watchers.drain(..).for_each(|watcher| watcher.answer(&answer));
-                if self.writes_weights {
+                // Else what is in memory is all that there is of it.
+                if self.writes_weights && is_written {
                     self.jobs.put_down(id);
                     self.read_what_fits();
                 }

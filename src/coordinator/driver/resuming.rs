@@ -7,14 +7,14 @@ use crate::coordinator::handles::Client;
 use crate::coordinator::job_registry::Refusal;
 use crate::coordinator::journal::{JournalCommand, Recalled, Restored};
 use crate::engine::Event;
-use crate::job::{FailKind, FailReason, Failure, JobId};
+use crate::job::{FailKind, FailReason, Failure, JobId, Specification};
 use crate::net::IpAddr;
 use crate::wire::message::Error;
 use crate::wire::{ErrorCode, MessageType};
 
 impl Driver {
     /// A client wants a job to go on. It is answered with how the job stands then, which may be as before.
-    pub(super) fn resume(&mut self, client: &Client, request: u32, job: JobId) {
+    pub(super) fn resume(&mut self, client: &Client, request: u32, job: JobId, specification: Option<&Specification>) {
         if self.jobs.get(job).is_some_and(|open| open.unread.is_some()) {
             self.read(job);
             if self.jobs.await_memory_for(job) {
@@ -36,6 +36,12 @@ impl Driver {
                      another id, and give the coordinator a --state-dir so that jobs are kept on the disk"
                 );
                 let _ = client.link.answer(request, &Error::new(ErrorCode::JobData, ABOUT, text).into());
+                return;
+            }
+            // Before all of it is read: whoever is told that there is no room asks again and again.
+            let address = client.link.peer().address.ip();
+            if let Some(Err(refusal)) = specification.map(|asked_for| self.jobs.check(job, asked_for, address)) {
+                let _ = client.link.answer(request, &refused(&refusal).into());
                 return;
             }
             ended.resuming.push((client.clone(), request));
@@ -114,8 +120,8 @@ impl Driver {
         let fault = |text: String| Error::new(ErrorCode::Internal, ABOUT, text);
         let Recalled { restored, writer } = *recalled.map_err(fault)?;
         let (specification, progress) = (restored.state.specification.clone(), restored.state.progress.clone());
-        let refused = |refusal: Refusal| Error { about: ABOUT, ..refusal.error() };
-        self.jobs.check(job, &specification, address).map_err(refused)?;
+        // Others may have come while it was read.
+        self.jobs.check(job, &specification, address).map_err(|refusal| refused(&refusal))?;
         if let Err(why) = self.jobs.reopen(restored) {
             self.jobs.release(job);
             return Err(fault(format!("job {job} cannot go on: {why}; submit it again")));
@@ -132,3 +138,7 @@ impl Driver {
 
 /// What the answers speak of.
 const ABOUT: u8 = MessageType::Order as u8;
+
+fn refused(refusal: &Refusal) -> Error {
+    Error { about: ABOUT, ..refusal.error() }
+}

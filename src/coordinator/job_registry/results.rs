@@ -22,8 +22,7 @@ impl Results {
     pub(super) fn hold(&mut self, store: &Store, job: JobId, objects: Vec<(Digest, Arc<Vec<u8>>)>) {
         let held = objects.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect();
         for (digest, bytes) in objects {
-            store.insert(digest, bytes);
-            store.pin(&digest);
+            store.insert_pinned(digest, bytes);
         }
         // One that was held under this id before is no more.
         self.0.insert(job, held).into_iter().flatten().for_each(|(digest, _)| store.unpin(&digest));

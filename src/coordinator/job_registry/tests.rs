@@ -148,6 +148,25 @@ fn what_came_of_a_job_stays_for_whoever_is_about_to_fetch_it_whatever_else_needs
 }
 
 #[test]
+fn data_that_has_come_stays_until_its_job_has_it_and_is_kept_for_nobody_once_that_has_ended() {
+    let mut jobs = jobs(OnDiskError::Stop);
+    let (id, store) = (JobId(1), jobs.store.clone());
+    jobs.insert(id, Arc::new(specification(1)), 0, None);
+    let data = objects_of(&specification(1));
+    for (&digest, &bytes) in &data {
+        store.insert_pinned(digest, Arc::new(vec![0; bytes as usize]));
+    }
+    let fill = |number: u8| store.insert(Digest([number; 32]), Arc::new(vec![0; STORE_BYTES as usize]));
+    fill(10);
+    let complete: Vec<JobId> = data.keys().flat_map(|digest| jobs.arrived_pinned(*digest)).collect();
+    fill(11);
+    assert!(complete == [id] && data.keys().all(|digest| store.holds(digest)));
+    jobs.release(id);
+    fill(12);
+    assert!(!data.keys().any(|digest| store.holds(digest)));
+}
+
+#[test]
 fn data_that_is_on_the_disk_leaves_memory_once_no_job_runs() {
     let directory = Some(std::path::PathBuf::from("somewhere"));
     let with = |settings: Settings| {

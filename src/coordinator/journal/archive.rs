@@ -14,6 +14,7 @@ use crate::coordinator::data::objects_of;
 use crate::digest::Digest;
 use crate::disk;
 use crate::job::{JobId, LedgerEntry, RoundSummary, Specification};
+use crate::store::Store;
 use crate::wire::message::Entries;
 
 /// Jobs that have ended and whose ledgers can be asked for page by page without being looked up again.
@@ -47,8 +48,8 @@ pub(in super::super) struct DiskRoom {
 pub(in super::super) struct Archive {
     directory: Option<Arc<Directory>>,
     inner: Mutex<Inner>,
-    /// Whoever reads a whole state for a client.
-    reads_state: Mutex<()>,
+    /// Whoever reads an object for a client.
+    reads: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -79,7 +80,7 @@ impl Inner {
 
 impl Archive {
     pub(super) fn new(directory: Option<Arc<Directory>>) -> Archive {
-        Archive { directory, inner: Mutex::default(), reads_state: Mutex::default() }
+        Archive { directory, inner: Mutex::default(), reads: Mutex::default() }
     }
 
     /// Why nothing is known of a job that is neither open nor has ended.
@@ -205,18 +206,28 @@ impl Archive {
         }
     }
 
+    /// An object that a client wants: from the store, or else from the disk into the store, where whoever wants its next piece finds
+    /// it as long as nobody else needs the room.
+    pub(in super::super) fn recall(&self, digest: &Digest, store: &Store) -> Option<Arc<Vec<u8>>> {
+        store.get(digest).or_else(|| {
+            // What is read for a client has no place in any estimate.
+            let _one_at_a_time = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            // Somebody else may have read it meanwhile.
+            store.get(digest).or_else(|| {
+                let bytes = Arc::new(self.object(digest)?);
+                store.insert(*digest, bytes.clone());
+                Some(bytes)
+            })
+        })
+    }
+
     /// An object that is on the disk: data of a job, the weights of one that has ended and what came of its rows, or the weights of
     /// a round.
-    pub(in super::super) fn object(&self, digest: &Digest) -> Option<Vec<u8>> {
+    pub(super) fn object(&self, digest: &Digest) -> Option<Vec<u8>> {
         let directory = self.directory.as_ref()?;
         let (kept, last) = self.owners(digest);
-        let last_weights = |job| {
-            // Clients ask for these, and a state that is read for one has no place in any estimate.
-            let _one_at_a_time = self.reads_state.lock().unwrap_or_else(PoisonError::into_inner);
-            reading::object_of(directory, job, digest).map(Arc::unwrap_or_clone)
-        };
         let found = match (kept, last) {
-            (_, Some(job)) => Ok(last_weights(job)),
+            (_, Some(job)) => Ok(reading::object_of(directory, job, digest).map(Arc::unwrap_or_clone)),
             (Some(job), None) => directory.get_weights(job, digest),
             (None, None) => directory.get_object(digest),
         };

@@ -69,8 +69,9 @@ pub(in super::super) enum JournalEvent {
     Read { job: JobId, read: Result<Box<Restored>, String> },
     /// What is kept of a job that has ended, or a sentence that says why it cannot go on.
     Recalled { job: JobId, recalled: Result<Box<Recalled>, String> },
-    /// A job is written up to this round, and its end, if it has one.
-    Durable { job: JobId, rounds: u32, state: JobState },
+    /// A job is written up to this round, and its end, if it has one; unless `is_written`, the disk did not take it, and the coordinator
+    /// goes on without.
+    Durable { job: JobId, rounds: u32, state: JobState, is_written: bool },
     /// Something could not be written, and the coordinator goes on.
     NotWritten(String),
     /// Everything is written that could not be.

@@ -8,6 +8,7 @@ use super::directory::Directory;
 use super::job_writer::JobWriter;
 use super::reading::{Unread, Whole, newest};
 use super::state::StoredState;
+use super::underway::HeavyStep;
 use super::writer::Writer;
 use crate::coordinator::data::objects_of;
 use crate::job::{JobId, JobState};
@@ -36,6 +37,9 @@ impl Writer {
     }
 
     fn read_back(&self, directory: &Directory, job: JobId) -> Result<Recalled, Unread> {
+        // Whatever killed the coordinators before is tried again.
+        self.underway.try_again(job);
+        let _begun = self.underway.begin(job, HeavyStep::Read);
         let whole = newest(directory, job)?.ok_or_else(|| Unread::Damaged("there is no state of it".to_owned()))?;
         let Whole { state, weights, best, rounds, starts, .. } = whole;
         let begun = state.specification.training.arithmetic;

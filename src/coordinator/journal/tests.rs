@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod damage;
+mod descriptors;
+mod fetched;
 mod heard;
 mod job_writer;
 mod lives;
@@ -12,6 +14,7 @@ mod power_cuts;
 mod recall;
 mod second_copies;
 mod steps;
+mod unwritten;
 mod within_rounds;
 
 use std::path::{Path, PathBuf};
@@ -105,7 +108,7 @@ impl Harness {
         let (mut durable, mut named) = (Vec::new(), Vec::new());
         for told in self.told.try_iter() {
             match told {
-                DriverEvent::Journal(JournalEvent::Durable { job, rounds, state }) => {
+                DriverEvent::Journal(JournalEvent::Durable { job, rounds, state, .. }) => {
                     durable.push((job, rounds, state))
                 }
                 DriverEvent::Journal(JournalEvent::TooMuch { job }) => named.push(job),

@@ -24,7 +24,7 @@ pub(in super::super) const DEATHS_MAX: u32 = 3;
 /// What takes much of the machine at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in super::super) enum HeavyStep {
-    /// Reading a job back at the start.
+    /// Reading a job back.
     Read,
     /// Making the weights that it begins or goes on with, and room for its sums.
     Prepare,

@@ -20,6 +20,7 @@ use super::state::{self, StoredState};
 use super::underway::Underway;
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
+use crate::coordinator::lived::LivedRecord;
 use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Doing};
@@ -61,6 +62,8 @@ pub(super) struct Writer {
     /// What jobs may take, and what those take that have been read: kept, and the most of what one of them works with.
     pub(super) memory: JobMemory,
     pub(super) taken: CoordinatorMemory,
+    /// For how long coordinators had run, by what was written of it before the start.
+    pub(super) lived: Option<LivedRecord>,
     pub(super) underway: Underway,
     pub(super) tail_bytes_max: usize,
     pub(super) kept_bytes_max: u64,
@@ -98,6 +101,7 @@ impl Writer {
             ended_bytes_max,
             memory,
             taken: CoordinatorMemory::default(),
+            lived: None,
             underway,
             tail_bytes_max: TAIL_BYTES_MAX,
             kept_bytes_max: KEPT_WEIGHTS_BYTES_MAX,
@@ -270,14 +274,19 @@ impl Writer {
             }
             if let Err(error) = self.write(job) {
                 self.failed(&error, was_behind)?;
+                if self.on_disk_error == OnDiskError::Stop {
+                    // Nobody is told of what is not written. It is tried again.
+                    continue;
+                }
             }
             let Some(writer) = self.writers.get(&job) else { continue };
             let status = &writer.state.status;
             let (rounds, state) = (status.rounds_done, status.state);
             self.archive.shelve(job, writer.shelved());
             self.underway.durable(job);
-            self.tell(JournalEvent::Durable { job, rounds, state });
-            if !writer.is_dirty {
+            let is_written = !writer.is_dirty;
+            self.tell(JournalEvent::Durable { job, rounds, state, is_written });
+            if is_written {
                 self.settle(job, was_behind)?;
             }
         }
@@ -402,18 +411,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Something could not be written: the policy decides, but for a failed sync. After that the system may say that what
-    /// it has dropped is written.
+    /// Something could not be written: the policy decides, but for a failed sync, after which the system may say that what it has
+    /// dropped is written, and for a descriptor that is not to be had, which has nothing to do with the disk, and passes.
     fn failed(&mut self, error: &DiskError, was_behind: bool) -> Result<(), Stop> {
-        if error.doing == Doing::Sync || self.on_disk_error == OnDiskError::Stop {
+        let passes = error.lacks_descriptor();
+        if error.doing == Doing::Sync || (self.on_disk_error == OnDiskError::Stop && !passes) {
             // Whoever started the coordinator listens.
             self.threads.tell(FatalError::Journal(error.to_string()));
             return Err(Stop);
         }
+        let cure = if passes { ". Raise the limit of open files (ulimit -n), or take fewer --connections" } else { "" };
+        let why = format!("{error}{cure}");
         if !was_behind && self.behind.is_none() {
-            self.tell(JournalEvent::NotWritten(error.to_string()));
+            self.tell(JournalEvent::NotWritten(why.clone()));
         }
-        self.behind = Some(error.to_string());
+        self.behind = Some(why);
         Ok(())
     }
 

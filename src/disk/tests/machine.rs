@@ -39,6 +39,7 @@ pub(super) struct Machine {
     pub(super) fails_at: Option<u64>,
     pub(super) fails_one_in: Option<u32>,
     pub(super) is_full: bool,
+    pub(super) lacks_descriptors: bool,
     pub(super) does_less: bool,
     /// Time that calls have taken, and that a sync takes.
     pub(super) clock_us: u64,
@@ -80,6 +81,7 @@ impl Machine {
             fails_at: None,
             fails_one_in: None,
             is_full: false,
+            lacks_descriptors: false,
             does_less: false,
             clock_us: 0,
             sync_us: 1_000,

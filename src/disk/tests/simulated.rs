@@ -56,6 +56,11 @@ impl SimulatedDisk {
         self.machine().is_full = is_full;
     }
 
+    /// No file can be opened, or all can again.
+    pub(crate) fn take_descriptors(&self, are_taken: bool) {
+        self.machine().lacks_descriptors = are_taken;
+    }
+
     /// Calls that read and write may do less than they are asked to.
     pub(crate) fn do_less(&self) {
         self.machine().does_less = true;
@@ -125,6 +130,11 @@ impl SimulatedDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn needs_descriptor(&self) -> io::Result<()> {
+        let lacks = self.machine().lacks_descriptors;
+        if lacks { Err(io::Error::from_raw_os_error(libc::EMFILE)) } else { Ok(()) }
+    }
+
     fn opened(&self, node: Node, path: &Path) -> Box<dyn DiskFile> {
         Box::new(SimulatedFile { disk: self.clone(), node, path: path.to_owned(), offset: 0 })
     }
@@ -132,6 +142,7 @@ impl SimulatedDisk {
 
 impl Disk for SimulatedDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.needs_descriptor()?;
         let node = self.machine().call(format_args!("create {}", path.display()), |machine| {
             // Whoever had it open keeps what it was: nobody here reads what is being replaced.
             machine.new_file(path)
@@ -140,6 +151,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn open_to_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.needs_descriptor()?;
         let node = self.machine().call(format_args!("open {} to write", path.display()), |machine| {
             machine.node(path).or_else(|_| machine.new_file(path))
         })?;
@@ -147,6 +159,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.needs_descriptor()?;
         let node = self.machine().call(format_args!("open {}", path.display()), |machine| machine.node(path))?;
         Ok(self.opened(node, path))
     }

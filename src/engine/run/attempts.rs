@@ -72,10 +72,6 @@ impl Run {
                 cx.actions.push(discard);
                 self.compare(&live, attempt.task.step, shard, update, cx);
             }
-            Claim::Forged(live) => {
-                cx.actions.push(discard);
-                self.forged(shard, &live, cx);
-            }
             Claim::Unknown => {
                 cx.actions.push(discard);
                 *cx.stale_results += 1;
@@ -110,7 +106,6 @@ impl Run {
                     count_failure(tasks, shard, reason.to_string(), cx.now);
                 }
             }
-            Claim::Forged(live) => self.forged(shard, &live, cx),
             Claim::Retired(_) | Claim::Unknown => {}
         }
     }
@@ -125,7 +120,6 @@ impl Run {
                     cx.fleet.closing_told(link);
                 }
             }
-            Claim::Forged(live) => self.forged(shard, &live, cx),
             Claim::Retired(_) | Claim::Unknown => {}
         }
     }
@@ -154,7 +148,6 @@ impl Run {
                     self.strike(live.node, &reason, cx);
                 }
             }
-            Claim::Forged(live) => self.forged(shard, &live, cx),
             Claim::Retired(_) | Claim::Unknown => {}
         }
     }
@@ -313,16 +306,6 @@ impl Run {
             other: update,
         };
         self.report(notice, cx);
-    }
-
-    /// A node speaks of an attempt of its own, but does not know the token.
-    fn forged(&mut self, shard: u32, live: &Live, cx: &mut Context<'_>) {
-        let reason = "the answer's token is not the task's";
-        let Some(tasks) = self.end_attempt(shard, live, cx) else { return };
-        let standing = second_chance(tasks, shard, live.node);
-        tasks.mark(shard, live.node, standing);
-        count_failure(tasks, shard, reason.to_owned(), cx.now);
-        self.strike(live.node, reason, cx);
     }
 
     /// Counts a bad result; after a few the node gets no more work.

@@ -89,10 +89,8 @@ impl Run {
             is_queued = true;
             let there = home.and_then(|home| cx.fleet.member(home, self.job)).filter(|(node, _, link)| {
                 let expected_us = cx.fleet.expected_us(*node, self.job, tasks.rows(shard));
-                let is_overdue = link
-                    .busy_since(self.job)
-                    .zip(self.pace.limit_us(expected_us, tasks.is_half_settled()))
-                    .is_some_and(|(since, limit_us)| cx.now.since_us(since) > limit_us);
+                let limit_us = self.pace.slow_after_us(expected_us, tasks.is_half_settled());
+                let is_overdue = link.busy_since(self.job).is_some_and(|since| cx.now.since_us(since) > limit_us);
                 // One that has room was not given it for a reason.
                 let is_waited_for = link.is_full_of(self.job) && !link.is_reluctant(cx.now) && !is_overdue;
                 is_waited_for && cx.fleet.taker(link.key, self.job) == Some(*node)

@@ -414,9 +414,14 @@ impl Run {
         cx.report(self.job, JobEvent::Notice(notice));
     }
 
-    /// Whether it uses nodes, or will as soon as its last step is merged.
+    /// Whether it uses nodes, or will as soon as its last step is merged; one that waits for its validations does not.
     pub(in crate::engine) fn is_in_line(&self) -> bool {
-        matches!(self.stage, Stage::Training { .. } | Stage::Merging { .. }) && !self.is_over()
+        let is_at_work = match &self.stage {
+            Stage::Training { tasks, .. } => !tasks.is_settled(),
+            Stage::Merging { .. } => true,
+            Stage::Preparing | Stage::Validating | Stage::Testing { .. } => false,
+        };
+        is_at_work && !self.is_over()
     }
 
     /// The tasks that are out, for the invariants.

@@ -129,7 +129,8 @@ impl Run {
         }
     }
 
-    /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there.
+    /// Starts a copy of each task that takes longer than expected, as long as idle nodes are there; and another where the copy does,
+    /// too: its node may be as silent as the first.
     pub(in crate::engine) fn copy_slow_tasks(&mut self, cx: &mut Context<'_>) {
         let Stage::Training { tasks, .. } = &self.stage else { return };
         if tasks.has_pending() {
@@ -137,7 +138,7 @@ impl Run {
         }
         // Whoever makes a copy may have to be sent the rows first.
         let fetch_us = self.shares.copy_us(tasks.all().len());
-        let count = tasks.count_alone();
+        let count = tasks.count_out();
         if count > 0 {
             self.wake_at_offers(cx);
         }
@@ -149,35 +150,42 @@ impl Run {
             self.copies_looked_for = cx.now;
         }
         let Stage::Training { tasks, .. } = &self.stage else { return };
-        for shard in tasks.alone(COPIES_AT_ONCE_MAX) {
+        for shard in tasks.out(COPIES_AT_ONCE_MAX) {
             if !self.view(cx).0.has_idle() {
                 return;
             }
             let Stage::Training { tasks, .. } = &self.stage else { return };
             let (task, rows) = (tasks.task(shard), tasks.rows(shard));
-            debug_assert!(task.is_alone());
-            let Some(slow) = task.live.first().copied() else { continue };
+            let Some(slow) = task.live.last().copied() else { continue };
             // One that another job's tasks keep from its worker is not late. Once they are done it is looked at again.
             let Some(begun) = cx.fleet.begun(slow.link, self.assignment(shard, &slow)) else { continue };
             let expected_us = cx.fleet.expected_us(slow.node, self.job, rows);
-            let limit_us =
-                self.pace.copy_after_us(expected_us, tasks.is_half_settled()).saturating_add(fetch_us as u64);
+            // Each is waited for longer than the one before, or the copies of a task that takes everybody long would be everywhere.
+            let (is_half_done, attempts) = (tasks.is_half_settled(), task.live.len() as u64);
+            let limit_us = |expected_us, attempts| {
+                let slow_after_us = self.pace.slow_after_us(expected_us, is_half_done);
+                slow_after_us.saturating_add(fetch_us as u64).saturating_mul(attempts)
+            };
+            let slow_at = begun.after_us(limit_us(expected_us, attempts));
             // Of a node that is known to be slow nobody waits to see that it is.
             let left_us = expected_us.map(|expected_us| expected_us - cx.now.since_us(begun) as f64);
             let copy_us =
                 cx.fleet.roster(self.job).least_free_us().map(|us_per_row| us_per_row * f64::from(rows) + fetch_us);
-            let is_worth_it =
-                left_us.zip(copy_us).is_some_and(|(left_us, copy_us)| Pace::is_worth_a_copy(left_us, copy_us));
-            if cx.now < begun.after_us(limit_us) && !is_worth_it {
-                self.wake_at(begun.after_us(limit_us));
+            // The fastest that is free may have it already, where it has been copied.
+            let is_worth_it = task.live.len() == 1
+                && left_us.zip(copy_us).is_some_and(|(left_us, copy_us)| Pace::is_worth_a_copy(left_us, copy_us));
+            if cx.now < slow_at && !is_worth_it {
+                self.wake_at(slow_at);
                 continue;
             }
             let (view, rng) = self.view(cx);
             let Some((node, may_reject)) = view.choose_copy(task, rows, rng) else { continue };
             let waited_us = cx.now.since_us(begun);
+            let copy_slow_at = cx.now.after_us(limit_us(cx.fleet.expected_us(node, self.job, rows), attempts + 1));
             let (slow, name) = (cx.fleet.name(slow.node), cx.fleet.name(node));
             self.report(Notice::Speculating { place: self.place_of(shard), slow, name, waited_us }, cx);
             self.dispatch(shard, node, Terms { may_reject, is_held: false }, cx);
+            self.wake_at(copy_slow_at);
         }
     }
 

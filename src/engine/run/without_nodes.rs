@@ -82,7 +82,7 @@ impl Run {
                 }
             }
             Step::GiveUp if ineligible => self.give_up_waiting(FailReason::NoEligibleNode { arithmetic }, cx),
-            Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.total() }, cx),
+            Step::GiveUp => self.give_up_waiting(FailReason::NoNodes { revivals: self.revival.in_vain() }, cx),
         }
     }
 

@@ -74,7 +74,7 @@ pub(in crate::engine) struct Task {
     pub(super) rows: u32,
     /// Whether it may be split where more workers than tasks are there.
     pub(super) is_uncut: bool,
-    /// At most two; none once the task is merged or skipped.
+    /// The oldest first, of a node each; none once the task is merged or skipped.
     pub(in crate::engine) live: Vec<Live>,
     pub(in crate::engine) failures: u32,
     /// Why it failed last.
@@ -98,7 +98,7 @@ pub(super) enum TaskIndex {
     None,
     Fresh,
     Marked,
-    Alone(Time),
+    Out(Time),
 }
 
 impl Task {
@@ -129,11 +129,6 @@ impl Task {
     /// Whether no node has made itself unwelcome at it.
     pub(in crate::engine) fn is_welcome_everywhere(&self) -> bool {
         self.standings.is_empty()
-    }
-
-    /// Whether a copy may start: one attempt is out and no result is in.
-    pub(in crate::engine) fn is_alone(&self) -> bool {
-        matches!(self.state, TaskState::Open) && self.live.len() == 1
     }
 
     /// The result that won, if there is one.

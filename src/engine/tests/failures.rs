@@ -1,7 +1,6 @@
 //! Failures: of tasks, of results, of nodes, of all nodes.
 
 use super::*;
-use crate::job::Attempt;
 
 #[test]
 fn a_task_that_failed_goes_to_another_node() {
@@ -92,19 +91,28 @@ fn a_job_that_may_skip_still_tries_the_task_elsewhere_when_a_node_is_lost() {
 }
 
 #[test]
-fn a_wrong_token_is_a_bad_result_and_never_merged() {
+fn what_a_node_says_of_the_earlier_life_of_a_reopened_job_is_neither_merged_nor_held_against_it() {
+    let specification = specification(2, 1);
     let mut harness = Harness::new(Policy::Random);
-    harness.join(1);
-    let tasks = harness.start(JOB, &specification(3, 1));
-    harness.join(2);
-    let forged = |task: &Sent| Sent { attempt: Attempt { token: !task.attempt.token, ..task.attempt }, ..*task };
-    for (index, task) in tasks.iter().enumerate() {
-        let actions = harness.trained(&forged(task));
-        assert!(discards(&actions) && !accumulates(&actions));
-        assert_eq!(only_sent(&actions).link, LinkKey(2), "the task is done again, elsewhere");
-        // The third bad result is the last.
-        assert_eq!(drops(&actions), if index == 2 { vec![1] } else { vec![] });
+    harness.join_with(1, 2, &[1]);
+    let before = harness.start(JOB, &specification);
+    assert!(outcome(&harness.failed(&before[0], Fault::Final)).is_some());
+    let progress = None;
+    harness.tell(Event::Reopened { job: JOB, specification: Arc::new(specification), progress });
+    harness.tell(Event::ResultsHeld { link: LinkKey(1), job: JOB, held: Vec::new() });
+    let again = sent(&harness.tell(Event::Prepared { job: JOB, base: base(0) }));
+    assert_eq!(again.len(), 2);
+    // The new attempts are numbered as the earlier ones were, and the node answers those only now.
+    let (old, new) = (before[1].attempt, again[before[1].shard() as usize].attempt);
+    assert_eq!((old.task, old.attempt), (new.task, new.attempt));
+    for _ in 0..3 {
+        assert_eq!(harness.failed(&before[1], Fault::Retryable), []);
+        let late = harness.trained(&before[1]);
+        assert!(discards(&late) && !accumulates(&late) && sent(&late).is_empty() && drops(&late).is_empty());
     }
+    assert_eq!(harness.engine.status().nodes[0].outstanding, 2);
+    harness.finish(&again[0]);
+    assert!(harness.finish(&again[1]).contains(&Action::FinishStep { job: JOB, step: 0, rows: 200 }));
 }
 
 #[test]
@@ -314,7 +322,7 @@ fn a_node_that_comes_and_goes_without_finishing_anything_does_not_keep_a_job_ali
 }
 
 #[test]
-fn a_finished_task_gives_a_job_its_revivals_back() {
+fn a_finished_task_gives_a_job_its_revivals_back_and_those_that_led_to_it_were_not_in_vain() {
     let mut harness = Harness::new(Policy::Random);
     harness.join(1);
     harness.start(JOB, &specification(1, 9));
@@ -326,6 +334,8 @@ fn a_finished_task_gives_a_job_its_revivals_back() {
         harness.merged(JOB, round);
         harness.validated(JOB, round);
     }
+    harness.cut(18);
+    assert_eq!(outcome(&harness.pass_ms(7_000)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Policies: who gets a task, who waits, who gets a copy.
 
+use super::schedules::of_blocks;
 use super::*;
 
 #[test]
@@ -12,6 +13,21 @@ fn random_sends_everything_at_once_and_owes_every_node_a_task() {
     assert_eq!(links(&tasks[..5]), [1, 2, 3, 4, 5]);
     // The rest is drawn: not dealt out in turn.
     assert!(links(&tasks).chunk_by(|a, b| a == b).any(|of_one| of_one.len() != 8));
+}
+
+#[test]
+fn random_has_two_tasks_for_each_worker_wait_at_a_node_that_cannot_keep_the_rows() {
+    let specification = specification(40, 1);
+    let rows_bytes = crate::engine::crew::Needs::of(&specification).rows_bytes;
+    for (cache_bytes, most) in [(rows_bytes, 40), (rows_bytes - 1, 6)] {
+        let mut harness = Harness::new(Policy::Random);
+        harness.cache_bytes = Some(cache_bytes);
+        harness.join_with(1, 3, &[1]);
+        let tasks = harness.start(JOB, &specification);
+        assert_eq!(tasks.len(), most);
+        // As one ends the next comes.
+        assert_eq!(sent(&harness.finish(&tasks[0])).len(), usize::from(most < 40));
+    }
 }
 
 #[test]
@@ -34,6 +50,24 @@ fn no_policy_sends_more_over_a_connection_than_it_carries() {
         assert_eq!(tasks.len(), 256, "{policy}");
         assert_eq!(only_sent(&harness.finish(&tasks[0])).shard(), 256, "{policy}");
     }
+}
+
+#[test]
+fn a_node_that_says_it_has_countless_workers_leaves_some_of_a_step_to_others_and_may_go() {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join_with(1, u32::MAX, &[1]);
+    harness.join_with(2, 8, &[1]);
+    let mut out = harness.start(JOB, &of_blocks(32, 1));
+    assert!(links(&out).contains(&2), "{out:?}");
+    out.retain(|task| task.link == LinkKey(2));
+    out.extend(sent(&harness.cut(1)));
+    let mut is_done = false;
+    while let Some(task) = out.pop() {
+        let actions = harness.finish(&task);
+        is_done = actions.iter().any(|action| matches!(action, Action::FinishStep { .. }));
+        out.extend(sent(&actions));
+    }
+    assert!(is_done);
 }
 
 #[test]
@@ -107,6 +141,24 @@ fn a_task_of_a_node_that_is_known_to_be_slow_is_copied_at_once_where_a_fast_one_
     harness.now = harness.now.after_us(10_000);
     let copy = only_sent(&harness.finish(&fast));
     assert_eq!((copy.link, copy.shard()), (LinkKey(11), slow.shard()));
+}
+
+#[test]
+fn a_node_that_went_down_with_its_first_task_is_not_asked_first_when_it_is_back() {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(3, 1));
+    assert_eq!(links(&tasks), [1, 2]);
+    harness.now = harness.now.after_us(10_000);
+    let third = only_sent(&harness.finish(&tasks[0]));
+    assert_eq!(third.link, tasks[0].link);
+    let down = tasks[1].link.0;
+    assert_eq!(sent(&harness.cut(down)), []);
+    harness.now = harness.now.after_us(5_000);
+    assert_eq!(sent(&harness.link(down as u32, 12, 1, &[1])), []);
+    harness.now = harness.now.after_us(5_000);
+    assert_eq!(only_sent(&harness.finish(&third)).link, tasks[0].link);
 }
 
 #[test]
@@ -289,11 +341,19 @@ fn a_task_that_takes_longer_than_expected_is_copied_to_an_idle_node_and_the_lose
         let copy = only_sent(&actions);
         assert_ne!(copy.link, slow.link);
         assert!(matches!(notices(&actions)[..], [Notice::Speculating { waited_us: 150_000, .. }]));
-        // Two attempts at most, however long it takes.
+        // The copy is slow as well, and so is its copy: each is waited for longer, and no node has two of them.
+        let mut out = vec![slow, copy];
+        for wait_ms in [300, 450] {
+            assert_eq!(sent(&harness.pass_ms(wait_ms - 1)), [], "{policy}");
+            out.push(only_sent(&harness.pass_ms(1)));
+        }
+        assert_eq!(links(&out), [1, 2, 3, 4]);
         assert_eq!(sent(&harness.pass_ms(10_000)), []);
         let actions = harness.finish(&copy);
-        assert!(actions.contains(&Action::Cancel { link: slow.link, attempt: slow.attempt }));
-        // The loser was too far to stop: its result is compared, and is the same.
+        for loser in out.iter().filter(|sent| sent.link != copy.link) {
+            assert!(actions.contains(&Action::Cancel { link: loser.link, attempt: loser.attempt }));
+        }
+        // A loser was too far to stop: its result is compared, and is the same.
         assert_eq!(notices(&harness.trained(&slow)), []);
     }
 }
@@ -352,6 +412,63 @@ fn what_a_silent_node_has_is_copied_though_it_has_most_of_the_round_or_all_of_it
 }
 
 #[test]
+fn what_silent_nodes_have_comes_to_the_one_that_answers_however_many_they_are() {
+    for policy in [Policy::Random, Policy::LoadBalancing] {
+        for (silent, shards) in [(1, 3), (2, 3), (2, 6), (4, 12)] {
+            let mut harness = Harness::new(policy);
+            (1..=1 + silent).for_each(|number| drop(harness.join_with(number, 2, &[1])));
+            let mut out = harness.start(JOB, &specification(shards, 1));
+            let ends = harness.now.after_us(300_000_000);
+            let mut is_done = false;
+            while !is_done {
+                assert!(harness.now < ends, "{policy}, {silent} silent, {shards} shards: {out:?}");
+                let actions = match out.iter().position(|task| task.link == LinkKey(1)) {
+                    Some(place) => {
+                        let task = out.remove(place);
+                        harness.now = harness.now.after_us(10_000);
+                        harness.finish(&task)
+                    }
+                    None => harness.pass_ms(100),
+                };
+                out.extend(sent(&actions));
+                is_done = actions.iter().any(|action| matches!(action, Action::FinishStep { .. }));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_failed_once_is_tried_again_at_the_same_node_if_there_is_no_other() {
+    for policy in [Policy::Random, Policy::LoadBalancing] {
+        let mut harness = Harness::new(policy);
+        harness.join(1);
+        harness.join(2);
+        let tasks = harness.start(JOB, &specification(2, 1));
+        harness.now = harness.now.after_us(10_000);
+        harness.finish(&tasks[0]);
+        let copy = only_sent(&harness.pass_ms(1_000));
+        assert_eq!(sent(&harness.failed(&copy, Fault::Retryable)), [], "{policy}");
+        let again = only_sent(&harness.pass_ms(2_000));
+        assert_eq!((again.link, again.shard()), (copy.link, copy.shard()), "{policy}");
+        assert!(harness.finish(&again).contains(&Action::FinishStep { job: JOB, step: 0, rows: 200 }), "{policy}");
+    }
+}
+
+#[test]
+fn a_task_that_failed_once_does_not_wait_for_a_silent_node_for_ever_where_little_was_seen() {
+    let mut harness = Harness::new(Policy::LoadBalancing);
+    harness.join(1);
+    harness.join(2);
+    let tasks = harness.start(JOB, &specification(3, 1));
+    let other = only_sent(&harness.failed(&tasks[0], Fault::Retryable));
+    assert_eq!((other.link, other.shard()), (tasks[0].link, 2));
+    harness.now = harness.now.after_us(10_000);
+    assert_eq!(sent(&harness.finish(&other)), []);
+    let again = only_sent(&harness.pass_ms(3_000));
+    assert_eq!((again.link, again.shard()), (tasks[0].link, tasks[0].shard()));
+}
+
+#[test]
 fn a_slow_task_is_not_copied_to_a_busy_node() {
     let (mut harness, slow) = last_of_four(Policy::Random);
     for link in (1..=4).filter(|&link| link != slow.link.0) {
@@ -359,7 +476,7 @@ fn a_slow_task_is_not_copied_to_a_busy_node() {
     }
     assert_eq!(sent(&harness.pass_ms(4_000)), []);
     // What was told is old: it is no longer believed.
-    only_sent(&harness.pass_ms(2_000));
+    assert_ne!(sent(&harness.pass_ms(2_000)), []);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_restored_job_has_all_its_revivals() {
     harness.tell(restored(JOB, &specification(2, 3), Some(progress(1))));
     harness.tell(Event::Prepared { job: JOB, base: base(1) });
     assert_eq!(outcome(&harness.pass_ms(6_999)), None);
-    assert_eq!(outcome(&harness.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 6 })));
+    assert_eq!(outcome(&harness.pass_ms(1)), Some(Outcome::Failed(FailReason::NoNodes { revivals: 3 })));
 }
 
 #[test]

@@ -65,8 +65,9 @@ pub(super) struct World {
     happenings: BTreeMap<(Time, u64), Happening>,
     count: u64,
     links: u64,
-    /// What a merge takes.
+    /// What a merge takes, and what a job's validations take, where they take time.
     pub(super) merge_us: u64,
+    pub(super) validate_us: BTreeMap<JobId, u64>,
     /// When each step of the first job began, and what each took once it was merged.
     began: Time,
     steps_us: Vec<u64>,
@@ -115,6 +116,7 @@ impl World {
             happenings: BTreeMap::new(),
             count: 0,
             merge_us: 0,
+            validate_us: BTreeMap::new(),
             steps_us: Vec::new(),
             stops: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -209,7 +211,11 @@ impl World {
                         }
                     }
                     Action::Validate { job, round, .. } => {
-                        events.push_back(Event::Validated { job, round, rows: 50, metrics: metrics() });
+                        let validated = Event::Validated { job, round, rows: 50, metrics: metrics() };
+                        match self.validate_us.get(&job) {
+                            None => events.push_back(validated),
+                            Some(&validate_us) => self.in_us(validate_us, Happening::Heard(validated)),
+                        }
                     }
                     Action::DropLink { .. } => panic!("no node has done wrong: {action:?}"),
                     Action::Report { job, event: JobEvent::Finished(outcome) } => {

@@ -71,6 +71,26 @@ fn a_job_of_tasks_twenty_times_as_long_is_no_more_of_a_burden_once_the_first_of_
 }
 
 #[test]
+fn a_job_that_waits_for_its_own_validations_keeps_nobody_waiting() {
+    let mut times_us = Vec::new();
+    for validate_us in [0, 10_000_000] {
+        let mut world = World::of(Harness::sharing(Policy::LoadBalancing, 2), &[100.0; 4]);
+        if validate_us > 0 {
+            world.validate_us.insert(JOB, validate_us);
+            world.submit(JOB, &of_blocks(32, 1_000));
+            // Its first rounds are merged, and none is validated yet.
+            let begins = world.harness.now.after_us(validate_us / 10);
+            world.live_until(|world| world.harness.now >= begins);
+        }
+        let begins = world.harness.now;
+        world.submit(SHORT, &of_blocks(32, 200));
+        world.live_until(|world| world.done.contains_key(&SHORT));
+        times_us.push(world.done[&SHORT].since_us(begins));
+    }
+    assert!(times_us[1] < 10_000_000 && 2 * times_us[1] < 3 * times_us[0], "{times_us:?}");
+}
+
+#[test]
 fn several_jobs_run_at_once_and_the_next_waits_for_its_turn_behind_all_of_them() {
     let mut harness = Harness::sharing(Policy::Random, 2);
     harness.join(1);

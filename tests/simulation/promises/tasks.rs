@@ -121,13 +121,6 @@ impl Tasks {
         self.out.is_empty()
     }
 
-    /// Whose answer would be taken for that to another question: the attempt that is out over this link has the same name and
-    /// another token.
-    pub fn mistaken(&self, link: LinkKey, attempt: &Attempt) -> Option<NodeKey> {
-        let out = &self.out[self.place(link, attempt)?];
-        (out.attempt.token != attempt.token).then_some(out.node)
-    }
-
     /// Nobody that is there can do a task: every node has failed it for good, or it failed too often in all.
     pub fn assert_hopeless(&self, view: View, nodes: &Nodes, task: TaskId) {
         let failed_by: Vec<_> =
@@ -222,15 +215,13 @@ impl Tasks {
                 coming.for_each(|out| out.is_coming = true);
             }
             Event::Trained { link, attempt, result } => {
-                let ended = self.end(*link, attempt);
                 self.told = Some((*link, *attempt, result.update));
-                self.is_live = ended.as_ref().is_some_and(|out| out.attempt.token == attempt.token);
-                self.is_stale = ended.is_none() && !self.sent.contains(&attempt.token);
-                self.fail(ended, u32::from(!self.is_live));
+                self.is_live = self.end(*link, attempt).is_some();
+                self.is_stale = !self.is_live && !self.sent.contains(&attempt.token);
             }
             Event::Rejected { link, attempt, retry_ms, .. } => {
                 let ended = self.end(*link, attempt);
-                if ended.as_ref().is_some_and(|out| out.may_reject && out.attempt.token == attempt.token) {
+                if ended.as_ref().is_some_and(|out| out.may_reject) {
                     self.reluctant_until_us.insert(*link, now_us + 1_000 * u64::from(*retry_ms));
                 }
                 let ended = ended.filter(|out| !out.may_reject);
@@ -461,8 +452,9 @@ impl Tasks {
         self.is_overlap = may_reject && all >= workers;
         let others = self.out.iter().filter(|out| out.link == link && out.attempt.task.job != attempt.task.job);
         self.noted.extend((others.count() > 0).then_some("tasks sent behind those of another job"));
-        let mut copies = self.out.iter().filter(|out| out.attempt.task == attempt.task);
-        assert!(copies.next().is_none_or(|out| out.link != link) && copies.next().is_none(), "too many copies are out");
+        let copies = self.out.iter().filter(|out| out.attempt.task == attempt.task);
+        assert!(copies.clone().all(|out| out.link != link), "a node has a task twice");
+        self.noted.extend((copies.count() > 1).then_some("copies of copies"));
         assert!(self.sent.insert(attempt.token), "a token is used twice");
         let is_of_blocks = view.scenario.job(attempt.task.job).steps.merge_gradients();
         self.out.push(Out { link, node, attempt, may_reject, is_coming: false, is_of_blocks });
@@ -476,13 +468,9 @@ impl Tasks {
         (0..times).for_each(|_| self.failures.extend(ended.iter().map(|out| (out.attempt.task, out.node))));
     }
 
-    /// Where an attempt is among those that are out, whatever its token.
-    fn place(&self, link: LinkKey, attempt: &Attempt) -> Option<usize> {
-        let name = (link, attempt.task, attempt.attempt);
-        self.out.iter().position(|out| (out.link, out.attempt.task, out.attempt.attempt) == name)
-    }
-
+    /// Takes an attempt off what is out, if it is. One of an earlier life of its job may have its name, and has another token.
     fn end(&mut self, link: LinkKey, attempt: &Attempt) -> Option<Out> {
-        self.place(link, attempt).map(|place| self.out.remove(place))
+        let place = self.out.iter().position(|out| (out.link, out.attempt) == (link, *attempt));
+        place.map(|place| self.out.remove(place))
     }
 }

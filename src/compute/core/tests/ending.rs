@@ -97,6 +97,28 @@ fn a_drain_hands_back_what_no_worker_has_begun_and_takes_nothing_more() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_what_nobody_can_get() {
+    for is_draining_before in [false, true] {
+        let mut harness = Harness::new(2);
+        let (lost, task) = harness.run(LINK, 0, 0);
+        let (kept, other) = harness.run(OTHER, 0, 1);
+        let mut events = [Event::LinkDown { link: LINK }, Event::DrainRequested];
+        if is_draining_before {
+            events.reverse();
+        }
+        let [first, second] = events;
+        assert_eq!(harness.tell(first), []);
+        let given_up = Action::Tell { attempt: lost.attempt, note: Note::GivenUp };
+        assert_eq!(harness.tell(second), [given_up, Action::Stop { work: lost.request }]);
+        assert_eq!(harness.core.outstanding(), Outstanding { tasks: 1, updates: 0 });
+        assert_eq!(harness.end(other, Ok(outcome(1, 10))), [trained(kept, 1, 10)]);
+        // Its worker has not stopped yet.
+        assert!(harness.core.outstanding().is_nothing() && harness.load() == (1, 0));
+        assert_eq!(harness.end(task, Err("cancelled")), []);
+    }
+}
+
+#[test]
 fn goodbye_is_said_to_every_link_that_is_up() {
     let mut harness = Harness::new(1);
     let close = |link| Action::Close { link };

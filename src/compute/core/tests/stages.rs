@@ -68,6 +68,33 @@ fn one_task_more_than_may_wait_is_refused() {
 }
 
 #[test]
+fn tasks_that_wait_for_data_count_among_those_that_may_wait() {
+    let mut harness = Harness::with(Settings { queued_max: 1, ..Settings::new(2) });
+    harness.ask(LINK, identity(0, 0), false, false);
+    let (to, orders) = harness.ask(OTHER, identity(0, 1), false, false);
+    assert_eq!(orders, [failed(to, Failure::QueueFull { queued_max: 1 })], "nothing is ordered for it");
+}
+
+#[test]
+fn a_task_is_refused_where_those_that_wait_would_name_too_many_objects() {
+    let mut harness = Harness::with(Settings { named_objects_max: 4, ..Settings::new(1) });
+    // Its two objects are named no more: it runs.
+    let (_, running) = harness.run(LINK, 0, 0);
+    harness.train(LINK, 0, 1);
+    let (fetching, _) = harness.ask(OTHER, identity(0, 2), false, false);
+    let refused = Failure::TooManyNamed { named: 6, named_objects_max: 4 };
+    for has_data in [true, false] {
+        let (to, orders) = harness.ask(LINK, identity(0, 3), has_data, false);
+        assert_eq!(orders, [failed(to, refused)], "nothing is ordered for it");
+    }
+    harness.end(running, Err("no"));
+    assert_eq!(harness.train(LINK, 0, 3).1, [], "one of them runs");
+    assert_eq!(harness.train(LINK, 0, 4).1.len(), 1);
+    harness.cancel(fetching);
+    assert_eq!(harness.train(LINK, 0, 4).1, [], "one of them has gone");
+}
+
+#[test]
 fn a_task_that_may_be_rejected_is_where_as_many_are_in_hand_as_there_are_workers() {
     let mut harness = Harness::new(2);
     harness.run(LINK, 0, 0);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::coordinator::journal::command::Recalled;
 use crate::coordinator::lived::LivedRecord;
+use crate::disk::tests::simulated::SimulatedDisk;
 
 /// What the journal gives of a job that is wanted again.
 pub(super) fn recalled(harness: &mut Harness, job: JobId) -> Result<Recalled, String> {
@@ -60,6 +61,24 @@ fn a_job_that_was_given_up_is_read_back_whole_and_written_on_behind_its_last_rou
 }
 
 #[test]
+fn reading_a_job_back_is_noted_before_anything_of_it_is_read_and_struck_out_behind_it() {
+    let (disk, job) = (SimulatedDisk::new(1), JobId(4));
+    let root = Path::new("/srv/gradwire/coordinator-5105");
+    let mut harness = Harness::of(Directory::open_on(Arc::new(disk.clone()), root).expect("a directory"));
+    harness.begin(job);
+    harness.round(job, 1);
+    harness.end_after(job, 1);
+    disk.record();
+    recalled(&mut harness, job).expect("all of it");
+    let calls = disk.recorded();
+    let notes: Vec<bool> = calls.iter().map(|call| call.contains("/underway")).collect();
+    let noted = calls.iter().position(|call| call.starts_with("rename ")).expect("it is noted");
+    assert!(notes[..=noted].iter().all(|is_note| *is_note), "{calls:#?}");
+    assert!(calls.last().is_some_and(|call| call.starts_with("remove ")) && notes[calls.len() - 1], "{calls:#?}");
+    assert_eq!(notes.iter().rposition(|is_note| !is_note), Some(calls.len() - 2), "{calls:#?}");
+}
+
+#[test]
 fn a_job_is_not_gone_on_with_whose_data_is_damaged() {
     let root = TempDir::new().unwrap();
     let job = JobId(4);
@@ -95,4 +114,37 @@ fn how_long_coordinators_have_run_outlives_them_and_the_file_that_says_it() {
     let mut harness = Harness::open(root.path());
     let restored = harness.recover();
     assert_eq!(harness.writer.lived(&restored), LivedRecord { lived_ms: 9_004, wall_ms: 0 });
+}
+
+#[test]
+fn a_job_from_a_journal_that_is_older_makes_no_other_old_and_counts_as_one_that_has_just_ended() {
+    const DAY_MS: u64 = 86_400_000;
+    let root = TempDir::new().unwrap();
+    let mut harness = Harness::open(root.path());
+    let record = LivedRecord { lived_ms: 5 * DAY_MS, wall_ms: 5 };
+    harness.order(JournalCommand::Lived(record));
+    // The second one ended after that was written and before it was again.
+    let unwritten_ms = record.lived_ms + 600_000;
+    for (job, ended_at_ms) in [(4, 4 * DAY_MS), (8, unwritten_ms), (12, 400 * DAY_MS)] {
+        harness.begin(JobId(job));
+        harness.round(JobId(job), 1);
+        let mut end = harness.end_order(JobId(job), 1);
+        if let JournalCommand::End { lived_ms, .. } = &mut end {
+            *lived_ms = ended_at_ms;
+        }
+        harness.order(end);
+    }
+    drop(harness);
+    let mut harness = Harness::open(root.path());
+    let restored = harness.recover();
+    assert_eq!(harness.writer.lived(&restored), LivedRecord { lived_ms: unwritten_ms, ..record });
+    let ends: Vec<_> = restored.iter().map(|job| (job.state.job(), job.state.lived_ms)).collect();
+    assert_eq!(ends, [(JobId(4), 4 * DAY_MS), (JobId(12), record.lived_ms), (JobId(8), unwritten_ms)]);
+    // What the disk has no room for goes in the same order.
+    harness.writer.ended_bytes_max = 0;
+    for (job, _) in &ends[..2] {
+        harness.writer.expire();
+        assert_eq!(harness.too_much(), Some(*job));
+        harness.order(JournalCommand::Forget { job: *job });
+    }
 }
