@@ -225,7 +225,7 @@ impl Score {
     /// The number that a curve over rounds shows, and what it is called; an accuracy in per cent.
     pub(super) fn curve(&self) -> Option<(&'static str, f64)> {
         match self {
-            Score::Accuracy(accuracy) => Some(("accuracy", Quality::percent_right(accuracy.error()))),
+            Score::Accuracy(accuracy) => Some(("accuracy", 100.0 * (1.0 - accuracy.error()))),
             Score::Fit(Fit { errors, .. }) => Some(("rmse", errors.rmse)),
             Score::Unknown { .. } => None,
         }
@@ -412,8 +412,9 @@ impl Score {
                 let error = accuracy.error();
                 let of = accuracy.judged.rows_in_words(accuracy.rows);
                 // Some errors are not shown as none.
-                let shown_error = if error > 0.0 { error.max(1e-4) } else { error };
-                let mut lines = vec![("accuracy", format!("{} of {of} (error {shown_error:.4})", percent(error)))];
+                let shown_error =
+                    if (1e-12..5e-5).contains(&error) { "<0.0001".to_owned() } else { format!("{error:.4}") };
+                let mut lines = vec![("accuracy", format!("{} of {of} (error {shown_error})", percent(error)))];
                 lines.extend(accuracy.margin_in_words().map(|margin| ("margin", margin)));
                 lines.extend(accuracy.figures_in_words().map(|figures| ("figures", figures)));
                 if let (Some((class, _)), Some(error)) = (&accuracy.baseline, accuracy.baseline_error()) {

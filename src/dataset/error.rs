@@ -406,8 +406,8 @@ impl fmt::Display for Fault {
             Self::FewerNames { line, names } => write!(
                 f,
                 "line {line}: here is a field less than in all other lines, {names} and not {}; put numbers and texts that hold the \
-                 separator in quotes, name the separator (--separator), or add the name that lacks (names of rows, as R puts them \
-                 in front, would all differ)",
+                 separator in quotes, name the separator (--separator), or add the name that lacks; if the first field of each \
+                 line is its name, as R writes it, say --header yes",
                 names + 1
             ),
             Self::RepeatedNames { first, count, lines } => {

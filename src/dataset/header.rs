@@ -115,16 +115,20 @@ fn evidence(text: &str, below: &Tally, missing: &MissingTokens) -> Evidence {
     }
 }
 
-/// Whether each of a line's texts is a word, and none is empty.
+/// Whether each of a line's texts is a word.
 pub(super) fn are_words(texts: &[&str]) -> bool {
-    texts.iter().all(|text| !text.is_empty() && value::notations(text).0 == 0)
+    texts.iter().all(|text| is_word(text))
+}
+
+/// Whether a text is no number in any notation, and not empty.
+pub(super) fn is_word(text: &str) -> bool {
+    !text.is_empty() && value::notations(text).0 == 0
 }
 
 /// Whether rows that are the same as the first line, so many of all, repeat the names of the columns: the line is a header, or each of
 /// its words stands nowhere else, and there are few of them.
 pub(super) fn is_repeated(texts: &[&str], below: &[Tally], is_header: bool, count: u64, rows: u64) -> bool {
     let named: Vec<(&str, &Tally)> = texts.iter().copied().zip(below).filter(|(text, _)| !text.is_empty()).collect();
-    let is_word = |text: &str| are_words(&[text]);
     let stands_alone = |&(text, below): &(&str, &Tally)| is_word(text) && below.times(text) == Some(count);
     let are_names = || match is_header {
         true => named.iter().any(|(text, _)| is_word(text)),

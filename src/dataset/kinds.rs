@@ -30,6 +30,8 @@ const IDENTIFIERS: &str = "uid uuid guid pid ssn mrn ean isbn barcode phone tele
 const THINGS: &str = "account artikel auftrags bestell case client contract customer document employee invoice item konto kunden \
                       member mitglieds order passenger patient patienten personal phone policy product rechnungs record \
                       reference serial session student subject telefon ticket transaction user vertrags";
+/// Of these, how many there are is told by such names, too: session_number.
+const COUNTED: &str = "case item order passenger product session student subject ticket transaction user";
 /// What stands behind that.
 const NUMBERS: [&str; 6] = ["id", "no", "nr", "num", "number", "nummer"];
 
@@ -359,15 +361,20 @@ pub(super) fn names_things(name: &str) -> bool {
     let [first, .., last] = words[..] else {
         return words.first().is_some_and(|word| *word == "id" || names_things_alone(word));
     };
-    let thing = words[words.len() - 2];
-    let is_number = NUMBERS.contains(&last) && is_among(thing, THINGS);
-    first == "id" || last == "id" || is_number || names_things_alone(last)
+    let of_thing = is_number_of(words[words.len() - 2], last) || first == "id" && is_among(words[1], THINGS);
+    last == "id" || of_thing || names_things_alone(last)
 }
 
 /// The same of a name's last word.
 fn names_things_alone(word: &str) -> bool {
-    let is_of_thing = |number: &&str| word.strip_suffix(*number).is_some_and(|thing| is_among(thing, THINGS));
+    let is_of_thing = |number: &&str| word.strip_suffix(*number).is_some_and(|thing| is_number_of(thing, number));
     is_among(word, IDENTIFIERS) || NUMBERS.iter().any(is_of_thing)
+}
+
+/// Whether a thing and what stands behind it are its number, and not how many there are.
+fn is_number_of(thing: &str, number: &str) -> bool {
+    let may_count = matches!(number, "num" | "number") && is_among(thing, COUNTED);
+    NUMBERS.contains(&number) && is_among(thing, THINGS) && !may_count
 }
 
 fn is_among(word: &str, words: &str) -> bool {

@@ -146,10 +146,10 @@ impl Refusal {
     /// Whether a text is a value in another form, rather than a mark for none.
     fn is_value(&self, text: &str) -> bool {
         let digits = || text.bytes().filter(u8::is_ascii_digit);
-        // Spreadsheets write `#DIV/0!`, and programs 0000-00-00.
+        // Spreadsheets write `#DIV/0!`, laboratories <0.1, and programs 0000-00-00.
         let is_all = |filler: &u8| digits().all(|digit| digit == *filler);
         let is_filler = self.cause == Cause::NotADate && b"09".iter().any(is_all);
-        self.is_of_text() && digits().next().is_some() && !text.starts_with('#') && !is_filler
+        self.is_of_text() && digits().next().is_some() && !text.starts_with(['#', '<', '>', '~']) && !is_filler
     }
 
     /// The option that takes all of these texts for missing, where they may be meant so and are few.

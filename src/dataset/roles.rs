@@ -279,7 +279,8 @@ fn repeated_identifiers(columns: &[PlannedColumn], survey: &Survey) -> Option<St
     let repeats = |column: &PlannedColumn, tally: &Tally| {
         let are_many = column.distinct.is_none_or(|distinct| distinct > THINGS_MANY && distinct < tally.present);
         let is_number = matches!(column.kind, Kind::Number(_)) && tally.plain.whole == tally.present;
-        are_many && (is_number || column.kind == Kind::Category)
+        let is_id = || column.column.name.as_deref().is_some_and(|name| name.to_lowercase().ends_with("id"));
+        are_many && (is_number || column.kind == Kind::Category && is_id())
     };
     let is_named = |column: &PlannedColumn| column.column.name.as_deref().is_some_and(kinds::names_things);
     let is_guess = |column: &PlannedColumn| column.role == Role::Feature && column.why != kinds::AS_ASKED;

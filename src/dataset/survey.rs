@@ -84,10 +84,12 @@ impl Survey {
             lines: Lines::default(),
             rows: 0,
             runs: 0,
-            repeated: (0, Vec::new()),
+            repeated: Repeated::default(),
             last_line: first_line,
         };
         let (mut values, mut room) = (Values::default(), Vec::new());
+        let may_repeat =
+            first.iter().any(|field| std::str::from_utf8(field).is_ok_and(|text| header::is_word(text.trim())));
         while let Some(block) = records.block()? {
             for (row, record) in block.records() {
                 let line = block.line(row);
@@ -98,8 +100,8 @@ impl Survey {
                 counting.lines.push(counting.rows as usize, line);
                 counting.count(record.len(), line, first, options);
                 counting.runs += u64::from(step.is_some() && header::step(record.iter()) == step);
-                if record.iter().eq(first.iter()) {
-                    counting.repeat(line);
+                if may_repeat && record.iter().eq(first.iter()) {
+                    counting.repeated.push(line);
                 }
             }
             for (place, tally) in counting.tallies.iter_mut().enumerate() {
@@ -129,13 +131,16 @@ impl Survey {
         let mut records = Records::open(input, separator, limits.record_bytes)?;
         let first = records.first()?.ok_or(Fault::Empty)?;
         let (mut fields, mut others, mut width) = (None, Vec::new(), self.tallies.len());
+        let (mut head, mut repeated) = (None, Repeated::default());
         if let Some(names) = &self.names {
             let found = first.iter().map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect();
-            records.advance()?;
+            let kept_names = first.kept();
+            let first_line = records.advance()?;
             // Behind it there may be no row, as programs write it that had none for it.
             let found = align_names(found, names, records.first()?);
             width = found.len();
             fields = if found == *names { None } else { Some(places(names, &found)?) };
+            head = first_line.filter(|_| names.iter().any(|name| header::is_word(name))).zip(Some(kept_names));
             others = found.into_iter().filter(|name| !name.is_empty() && !names.contains(name)).collect();
         }
         let (mut values, mut room) = (Values::default(), Vec::new());
@@ -151,6 +156,9 @@ impl Survey {
                 if self.rows as usize + 1 > limits.rows {
                     return Err(Fault::TooManyRows { line });
                 }
+                if head.as_ref().is_some_and(|(_, names)| record.iter().eq(names.fields().iter())) {
+                    repeated.push(line);
+                }
                 lines.push((self.rows - before) as usize, line);
                 self.rows += 1;
             }
@@ -159,6 +167,9 @@ impl Survey {
                 tally.take_all(block.column(field, &mut room), &options.missing, &mut values);
                 kept.extend(place, tally, block.len(), &values);
             }
+        }
+        if let Some((first, _)) = head.filter(|_| repeated.count > 0) {
+            return Err(repeated.fault(first));
         }
         self.tallies.iter_mut().for_each(Tally::settle);
         kept.end_part((self.rows - before) as usize, lines);
@@ -234,9 +245,31 @@ struct Counting {
     rows: u64,
     /// Rows whose fields count up by the first line's step.
     runs: u64,
-    /// Rows that are the same as the first line, and the lines of some.
-    repeated: (u64, Vec<u64>),
+    /// Rows that are the same as the first line.
+    repeated: Repeated,
     last_line: u64,
+}
+
+/// Rows that are the same as the first line.
+#[derive(Default)]
+struct Repeated {
+    count: u64,
+    /// The lines of the first of them.
+    lines: Vec<u64>,
+}
+
+impl Repeated {
+    fn push(&mut self, line: u64) {
+        self.count += 1;
+        if self.lines.len() < REPEATED_SHOWN {
+            self.lines.push(line);
+        }
+    }
+
+    /// As what is wrong with a file in which they repeat the names of its columns.
+    fn fault(self, first: u64) -> Fault {
+        Fault::RepeatedNames { first, count: self.count, lines: self.lines }
+    }
 }
 
 impl Counting {
@@ -260,15 +293,6 @@ impl Counting {
             let number = number(first.text(self.tallies.len()), options);
             self.kept.begin(number.unwrap_or(f64::NAN), width);
             self.tallies.push(Tally::new(width));
-        }
-    }
-
-    /// Notes a row that is the same as the first line.
-    fn repeat(&mut self, line: u64) {
-        let (count, lines) = &mut self.repeated;
-        *count += 1;
-        if lines.len() < REPEATED_SHOWN {
-            lines.push(line);
         }
     }
 
@@ -306,11 +330,11 @@ impl Counting {
             .enumerate()
             .map(|(place, field)| std::str::from_utf8(field).map(str::trim).map_err(|_| place))
             .collect();
-        let texts = align(texts, first.len(), width, &self.tallies);
+        let texts = align(texts, (first.len(), options.header == Some(true)), width, &self.tallies);
         let all_fit = self.widths.get(&width).is_some_and(|(count, _)| *count == self.rows);
         let is_open = options.header != Some(false);
         let lacks_name = |texts: &Vec<&str>| texts.len() + 1 == width && header::are_words(texts);
-        if is_open && all_fit && texts.as_ref().is_ok_and(lacks_name) {
+        if options.header.is_none() && all_fit && texts.as_ref().is_ok_and(lacks_name) {
             return Err(Fault::FewerNames { line: first_line, names: first.len() });
         }
         let judged = match (&texts, options.header) {
@@ -318,11 +342,11 @@ impl Counting {
             (Ok(texts), None) => header::judge(texts, &self.tallies, &options.missing, self.rows, self.runs),
             (Err(_), said) => header::Verdict { is_header: said == Some(true), close: None },
         };
-        let (count, lines) = std::mem::take(&mut self.repeated);
+        let repeated = std::mem::take(&mut self.repeated);
         let is_repeated =
-            |texts: &Vec<&str>| header::is_repeated(texts, &self.tallies, judged.is_header, count, self.rows);
+            |texts: &Vec<&str>| header::is_repeated(texts, &self.tallies, judged.is_header, repeated.count, self.rows);
         if is_open && texts.as_ref().is_ok_and(is_repeated) {
-            return Err(Fault::RepeatedNames { first: first_line, count, lines });
+            return Err(repeated.fault(first_line));
         }
         let names = match (judged.is_header, texts) {
             (true, Ok(texts)) => Some(texts.into_iter().map(str::to_owned).collect()),
@@ -412,18 +436,18 @@ fn places(names: &[String], found: &[String]) -> Result<Vec<usize>, Fault> {
     }
 }
 
-/// The first line's texts, one for each column where they are names: R leaves out the name of the rows' names, which all differ, and
+/// The first line's texts, one for each column where they are names: R leaves out the name of the rows' names, which differ, and
 /// a separator may stand at the end of the rows or of the names alone.
 fn align<'a>(
     texts: Result<Vec<&'a str>, usize>,
-    got: usize,
+    (got, is_header): (usize, bool),
     width: usize,
     below: &[Tally],
 ) -> Result<Vec<&'a str>, usize> {
     let mut texts = texts?;
     if got + 1 == width {
         let ends_empty = below.get(width - 1).is_some_and(|tally| tally.present == 0);
-        let names_rows = below.first().is_some_and(Tally::may_name_rows);
+        let names_rows = is_header || below.first().is_some_and(Tally::may_name_rows);
         match (ends_empty, names_rows) {
             (true, _) => texts.push(""),
             (false, true) => texts.insert(0, ""),

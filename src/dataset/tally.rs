@@ -330,12 +330,14 @@ impl Tally {
         self.plain.count + self.not_finite + self.not_utf8 == 0 && self.texts.begin_with_digits() && are_units
     }
 
-    /// Whether each value is digits, perhaps with the sign of a currency, and marks between them that no number has so.
+    /// Whether each value is groups of digits, perhaps with the sign of a currency, and marks between them that no number has so.
     pub(super) fn are_of_digits_and_marks(&self) -> bool {
-        let is_of_digit_or_mark = |c: char| c.is_ascii_digit() || c.is_whitespace() || ".,'’".contains(c);
+        let is_mark = |c: char| c.is_whitespace() || ".,'’".contains(c);
+        let is_of_digits = |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
         let is_one = |text: &str| {
-            let digits = value::behind_currency(text);
-            digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(is_of_digit_or_mark)
+            let mut groups = value::behind_currency(text).trim().split(is_mark);
+            groups.next().is_some_and(is_of_digits)
+                && groups.all(|group| is_of_digits(group) && (2..=3).contains(&group.len()))
         };
         self.are_all_texts(is_one)
     }
@@ -360,16 +362,16 @@ impl Tally {
         self.are_all_texts(is_one)
     }
 
-    /// Whether the values may name the rows: all differ, and are texts or whole numbers.
+    /// Whether the values may name the rows: most differ. R's names do, but 1.1 and 1.10 are the same number, and NA is Namibia.
     pub(super) fn may_name_rows(&self) -> bool {
-        let all_differ = self.distinct().is_none_or(|distinct| distinct + self.not_utf8 == self.present);
-        let Plain { count, whole, repeats, .. } = self.plain;
-        self.missing + self.not_finite == 0 && all_differ && !repeats && whole == count
+        let rows = self.present + self.missing;
+        self.distinct().is_none_or(|distinct| 4 * (distinct + self.not_utf8) >= 3 * rows)
     }
 
-    /// One of the values of which this holds, as it is written: of the texts that are known, or the least of the plain numbers.
+    /// One of the values of which this holds, as it is written: the least of the texts that are known, or of the plain numbers.
     pub(super) fn example(&self, is_meant: impl Fn(&str) -> bool) -> Option<String> {
-        let text = self.texts.known_values().into_iter().flatten().map(|(text, _)| text).find(|text| is_meant(text));
+        let texts = self.texts.known_values().into_iter().flatten().map(|(text, _)| text);
+        let text = texts.filter(|text| is_meant(text)).min();
         let least = (self.plain.count > 0).then(|| self.plain.least.to_string());
         text.map(str::to_owned).or(least.filter(|text| is_meant(text)))
     }

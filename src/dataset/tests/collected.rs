@@ -216,6 +216,9 @@ fn another_file_s_rows_have_as_many_fields_as_its_own_names_and_each_column_one_
     ] {
         assert_eq!(refused(first, second).unwrap(), what);
     }
+    // The names stand among its rows, too.
+    let repeated = refused(first, "x,c,kind\n2.5,7,b\nx,c,kind\n3.5,8,a\n").unwrap_err();
+    assert!(repeated.contains("b.csv: 1 line repeats line 1") && repeated.contains("sed 3d"), "{repeated}");
     // More columns are nobody's.
     assert_eq!(values(first, "c,kind,x,more\n7,b,2.5,0\n8,a,3.5,0\n"), [0.5, 5.0, 1.5, 6.0, 2.5, 7.0]);
     // Columns of one name, in their order.

@@ -354,12 +354,25 @@ fn different_whole_numbers_are_identifiers_under_names_of_what_tells_things_from
         let row = |row: usize| format!("{},{}.5,{}\n", 5_000 + 7 * (row / each).pow(2), row % 7, ["a", "b"][row % 2]);
         format!("{name},f,kind\n") + &(0..rows).map(row).collect::<String>()
     };
-    let names = "customer_id KundenID OrderId XYId uid userid id_client invoice_no order_number Kundennummer Kunden-Nr. \
-                 account_number phone phone_number Telefonnummer SSN MRN barcode";
+    let names = "customer_id KundenID OrderId XYId uid userid id_client invoice_no invoice_num Kundennummer Kunden-Nr. \
+                 account_number phone phone_number Telefonnummer SSN MRN barcode \
+                 order_no";
     for name in names.split(' ').chain(["Invoice Number", "order id"]) {
         assert_eq!(kinds(&dataset(csv(name, 24, 1)))[0], "identifier", "{name}");
     }
-    for name in ["paid", "AMOUNT_PAID", "humid", "number_of_rooms", "mean", "casino", "income", "orders"] {
+    for name in [
+        "paid",
+        "AMOUNT_PAID",
+        "humid",
+        "number_of_rooms",
+        "mean",
+        "casino",
+        "income",
+        "orders",
+        "session_number",
+        "order_num",
+        "id_mm",
+    ] {
         assert_eq!(kinds(&dataset(csv(name, 24, 1)))[0], "number", "{name}");
     }
     // With several rows each they are learned from, and that is said.
