@@ -35,7 +35,8 @@ pub(super) struct Lived {
     before_ms: u64,
     /// When it was last looked, and what the wall clock said.
     looked: Option<(Time, u64)>,
-    written: Time,
+    /// None where this one has written nothing down yet.
+    written: Option<Time>,
 }
 
 /// The wall clock has leapt.
@@ -51,7 +52,8 @@ impl Lived {
     /// Goes on behind what is written; tells whether the wall clock is behind it, too.
     pub(super) fn go_on(&mut self, written: LivedRecord, now: Time, wall_ms: u64) -> Option<Leap> {
         self.before_ms = written.lived_ms;
-        (self.looked, self.written) = (Some((now, wall_ms)), now);
+        // Written down soon: of coordinators that are killed one after the other each has its own to begin with.
+        (self.looked, self.written) = (Some((now, wall_ms)), None);
         // How long no coordinator ran nobody knows: it may have been later by any time.
         leap(written.wall_ms, wall_ms).filter(|leap| matches!(leap, Leap::Back { .. }))
     }
@@ -69,10 +71,10 @@ impl Lived {
 
     /// What is to be written down, where it is time for it.
     pub(super) fn due(&mut self, now: Time, wall_ms: u64) -> Option<LivedRecord> {
-        if now.since_us(self.written) < WRITTEN_EVERY_US {
+        if self.written.is_some_and(|written| now.since_us(written) < WRITTEN_EVERY_US) {
             return None;
         }
-        self.written = now;
+        self.written = Some(now);
         Some(self.record(now, wall_ms))
     }
 
@@ -125,9 +127,10 @@ mod tests {
         assert_eq!(lived.go_on(LivedRecord { lived_ms: 50_000, wall_ms: 7 * DAY_MS }, at_s(10), 47 * DAY_MS), None);
         assert_eq!(lived.at(at_s(11)), 61_000);
         assert_eq!(lived.look(at_s(70), 90 * DAY_MS).map(|_| lived.at(at_s(70))), Some(120_000));
-        let record = LivedRecord { lived_ms: 660_000, wall_ms: 1 };
-        assert_eq!((lived.due(at_s(609), 1), lived.due(at_s(610), 1)), (None, Some(record)));
-        assert_eq!(lived.due(at_s(611), 1), None);
+        assert_eq!(lived.due(at_s(70), 1), Some(LivedRecord { lived_ms: 120_000, wall_ms: 1 }));
+        let record = LivedRecord { lived_ms: 720_000, wall_ms: 1 };
+        assert_eq!((lived.due(at_s(669), 1), lived.due(at_s(670), 1)), (None, Some(record)));
+        assert_eq!(lived.due(at_s(671), 1), None);
     }
 
     #[test]

@@ -16,8 +16,9 @@ const NEWEST_WEIGHT: f64 = 0.3;
 const UNUSED_FACTOR: f64 = 0.95;
 /// A time is a disappointment where a node that was not used for a while takes more than so many times what was hoped for.
 const HOPED_WITHIN: f64 = 1.25;
-/// So many times as slow as the slowest counts a node that went down before it had done anything.
-const DOWN_FACTOR: f64 = 2.0;
+/// So many times as slow as the slowest counts a node that went down before it had done anything: it is not asked first, but sooner
+/// than one that has just begun another task.
+const DOWN_FACTOR: f64 = 1.5;
 /// Each disappointment doubles the time until the node is hoped for again, as often as this.
 const DISAPPOINTMENTS_MAX: i32 = 6;
 

@@ -298,10 +298,14 @@ impl StepTasks {
 
     /// Counts a failure; doubted nodes are not asked again before `not_before`.
     pub(super) fn count_failure(&mut self, shard: u32, reason: String, not_before: Time) {
+        self.tasks[shard as usize].failures += 1;
+        self.pause(shard, reason, not_before);
+    }
+
+    /// Notes why doubted nodes are not asked again before `not_before`.
+    pub(super) fn pause(&mut self, shard: u32, reason: String, not_before: Time) {
         let task = &mut self.tasks[shard as usize];
-        task.failures += 1;
-        task.reason = reason;
-        task.not_before = not_before;
+        (task.reason, task.not_before) = (reason, not_before);
     }
 
     /// The nodes to blame for updates that were refused, now that the task has been done well. Two nodes that gave the same

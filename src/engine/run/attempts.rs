@@ -143,7 +143,12 @@ impl Run {
                     Fault::Malformed => second_chance(tasks, shard, live.node),
                 };
                 tasks.mark(shard, live.node, standing);
-                count_failure(tasks, shard, reason.clone(), cx.now);
+                // What is done elsewhere all the same is not given up for a node that cannot do it now, and is offered another copy.
+                if fault == Fault::Retryable && !tasks.task(shard).live.is_empty() {
+                    tasks.pause(shard, reason.clone(), cx.now.after_us(PAUSE_US << PAUSE_DOUBLINGS_MAX));
+                } else {
+                    count_failure(tasks, shard, reason.clone(), cx.now);
+                }
                 if fault == Fault::Malformed {
                     self.strike(live.node, &reason, cx);
                 }
@@ -168,7 +173,7 @@ impl Run {
         }
         cx.cancel(tasks, shard);
         // Nor does one that has stopped without a word get the next task before it says one.
-        for overtaken in others.iter().filter(|live| !live.is_copy && live.trained.is_none()) {
+        for overtaken in others.iter().filter(|live| live.started < won.attempt.started && live.trained.is_none()) {
             cx.fleet.overtaken(overtaken.link, tasks.attempt(shard, overtaken), overtaken.started, cx.now);
         }
         let culprits = tasks.take_culprits(shard);

@@ -338,7 +338,10 @@ impl Run {
             if self.is_over() {
                 return;
             }
-            self.copy_slow_tasks(cx);
+            // Nor does a copy take a worker whose turn is another job's.
+            if waits_until.is_none() {
+                self.copy_slow_tasks(cx);
+            }
             if !self.finish_step(cx) {
                 return;
             }
