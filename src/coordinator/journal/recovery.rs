@@ -20,7 +20,6 @@ impl Writer {
     /// Reads everything back, in the order in which it was submitted; what has ended, in the order in which it did.
     pub(super) fn recover(&mut self) -> Result<Vec<Restored>, DiskError> {
         let Some(directory) = self.directory.clone() else { return Ok(Vec::new()) };
-        self.lived = directory.read_lived();
         let mut restored = Vec::new();
         let peeked = directory.jobs()?.into_iter().map(|job| (reading::peek(&directory, job), job));
         let mut jobs: Vec<(Option<StoredState>, JobId)> = peeked.collect();
@@ -84,9 +83,14 @@ impl Writer {
         Ok(restored)
     }
 
-    /// For how long coordinators have run over this journal, by what is written of it and of the jobs that have ended.
-    pub(super) fn lived(&self, restored: &[Restored]) -> LivedRecord {
-        let written = self.lived.unwrap_or_default();
+    /// For how long coordinators have run over this journal, by what is written of it and of the jobs that have ended, of which those of
+    /// another journal have ended when it was written.
+    pub(super) fn lived(&self, restored: &mut [Restored]) -> LivedRecord {
+        let written = self.directory.as_ref().and_then(|directory| directory.read_lived());
+        if let Some(written) = &written {
+            restored.iter_mut().for_each(|job| job.state.lived_ms = written.end_of(job.state.lived_ms));
+        }
+        let written = written.unwrap_or_default();
         let last_ms = restored.iter().map(|job| job.state.lived_ms).max().unwrap_or(0);
         LivedRecord { lived_ms: written.lived_ms.max(last_ms), ..written }
     }
@@ -159,10 +163,7 @@ impl Writer {
             // What is told of it from now on is to be there after a power cut, too.
             directory.sync_job(job)?;
         }
-        let Whole { mut state, weights, best, rounds, starts, state_bytes, .. } = whole;
-        if let Some(lived) = &self.lived {
-            state.lived_ms = lived.end_of(state.lived_ms);
-        }
+        let Whole { state, weights, best, rounds, starts, state_bytes, .. } = whole;
         let needed = objects_of(&state.specification);
         let has_ended = state.status.ended_ms != 0;
         let begun = state.specification.training.arithmetic;

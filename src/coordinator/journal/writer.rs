@@ -20,7 +20,6 @@ use super::state::{self, StoredState};
 use super::underway::Underway;
 use crate::coordinator::data::objects_of;
 use crate::coordinator::event::DriverEvent;
-use crate::coordinator::lived::LivedRecord;
 use crate::coordinator::threads::{FatalError, Threads};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Doing};
@@ -62,8 +61,6 @@ pub(super) struct Writer {
     /// What jobs may take, and what those take that have been read: kept, and the most of what one of them works with.
     pub(super) memory: JobMemory,
     pub(super) taken: CoordinatorMemory,
-    /// For how long coordinators had run, by what was written of it before the start.
-    pub(super) lived: Option<LivedRecord>,
     pub(super) underway: Underway,
     pub(super) tail_bytes_max: usize,
     pub(super) kept_bytes_max: u64,
@@ -101,7 +98,6 @@ impl Writer {
             ended_bytes_max,
             memory,
             taken: CoordinatorMemory::default(),
-            lived: None,
             underway,
             tail_bytes_max: TAIL_BYTES_MAX,
             kept_bytes_max: KEPT_WEIGHTS_BYTES_MAX,
@@ -120,8 +116,8 @@ impl Writer {
 
     pub(super) fn run(mut self, orders: &Receiver<JournalCommand>) {
         match self.recover() {
-            Ok(restored) => {
-                let lived = self.lived(&restored);
+            Ok(mut restored) => {
+                let lived = self.lived(&mut restored);
                 self.tell(JournalEvent::Recovered { restored, lived });
                 self.expire();
             }
