@@ -55,6 +55,15 @@ def give_weights(connection) -> None:
         connection.say("DATA", frame.request, digest + struct.pack("<QQ", len(WEIGHTS), offset) + piece)
 
 
+def forgotten(connection):
+    """Takes the job, and has not had its data in time."""
+    connection.greet()
+    request = connection.hear().request
+    connection.say("ACCEPTED", request, ACCEPTED)
+    connection.refuse("JOB_DATA", request, "SUBMIT", retry=True)
+    connection.hear_to_the_end()
+
+
 def honest(connection) -> None:
     """A job that is done."""
     connection.greet()
@@ -327,13 +336,6 @@ class ComingBack(unittest.TestCase):
         self.assertEqual(len(said.output), 1)
 
     def test_a_job_whose_data_could_not_be_had_is_submitted_again_by_whoever_has_it(self):
-        def forgotten(connection):
-            connection.greet()
-            request = connection.hear().request
-            connection.say("ACCEPTED", request, ACCEPTED)
-            connection.refuse("JOB_DATA", request, "SUBMIT", retry=True)
-            connection.hear_to_the_end()
-
         with self.assertLogs("gradwire", "WARNING"), Peer(forgotten, forgotten, honest) as peer:
             self.assertEqual(watching(peer, retry_for=30.0).run().weights, WEIGHTS)
             self.assertEqual(peer.connections, 3)
@@ -350,13 +352,6 @@ class ComingBack(unittest.TestCase):
     def test_a_job_whose_data_never_comes_in_time_is_given_up(self):
         # Each look at the clock is 6 s later: more than a connection that has settled takes.
         clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count(step=6)), sleep=mock.Mock())
-
-        def forgotten(connection):
-            connection.greet()
-            request = connection.hear().request
-            connection.say("ACCEPTED", request, ACCEPTED)
-            connection.refuse("JOB_DATA", request, "SUBMIT", retry=True)
-            connection.hear_to_the_end()
 
         with self.assertLogs("gradwire", "WARNING"), mock.patch.object(coordinator, "time", clock):
             with Peer(*[forgotten] * 50, honest) as peer, self.assertRaises(Refused) as refused:
