@@ -30,8 +30,8 @@ pub(super) struct Whole {
     /// Bytes of its file.
     pub(super) state_bytes: u64,
     pub(super) generation: u8,
-    /// Whether the state before says that the job has ended, too. Then this one is on the disk under its name; else it may
-    /// be in memory alone, if the coordinator was killed before it had waited for that.
+    /// Whether the state before tells of the same end. Then this one is on the disk under its name; else it may be in memory
+    /// alone, if the coordinator was killed before it had waited for that.
     pub(super) has_settled: bool,
 }
 
@@ -78,7 +78,9 @@ pub(super) fn newest(directory: &Directory, job: JobId) -> Result<Option<Whole>,
             }
         }
     }
-    let has_settled = whole.len() == 2 && whole.iter().all(|whole| whole.state.status.ended_ms != 0);
+    // A job that was given up and resumed may have ended again since: then the state before tells of another end.
+    let end = |whole: &Whole| (whole.state.submitted_as, whole.state.status.clone());
+    let has_settled = matches!(&whole[..], [one, other] if one.state.status.ended_ms != 0 && end(one) == end(other));
     let newest = whole.into_iter().max_by_key(|whole| whole.state.sequence);
     let newest = newest.map(|whole| Whole { has_settled, ..whole });
     match (newest, damaged.is_empty()) {
