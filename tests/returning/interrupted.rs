@@ -1,7 +1,7 @@
 //! Ctrl-C, whatever the client waits for: it ends, and says what becomes of the job.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -11,8 +11,15 @@ use gradwire::wire::{ErrorCode, Message, MessageType};
 
 use crate::coming_back::go_on;
 use crate::common::process::{Lines, PATIENCE, reserve_port, signal};
-use crate::common::tables::small_data;
+use crate::common::tables::{Written, small_data};
 use crate::script::{Script, accepted, await_submit, more, next_request, notice};
+
+/// A client that trains this table at a coordinator on this port, and whose stderr is read.
+fn client_of(data: &Written, port: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args(["127.0.0.1", port, "--data", data.text()]).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
 
 #[test]
 fn ctrl_c_ends_a_client_that_waits_for_rows() {
@@ -36,12 +43,7 @@ fn ctrl_c_ends_a_client_that_waits_for_rows() {
 #[test]
 fn ctrl_c_ends_a_client_that_looks_for_its_coordinator() {
     let (data, coordinator) = (small_data(), Script::new());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .args(["127.0.0.1", &coordinator.port(), "--data", data.text()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = client_of(&data, &coordinator.port());
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut peer = coordinator.welcome();
     go_on(&mut peer, false, 1..=1);
@@ -58,9 +60,7 @@ fn ctrl_c_ends_a_client_that_looks_for_its_coordinator() {
 fn ctrl_c_leaves_the_job_alone_and_says_how_to_see_the_rest() {
     let (data, coordinator) = (small_data(), Script::new());
     let port = coordinator.port();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(["127.0.0.1", &port, "--data", data.text()]).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = client_of(&data, &port);
     let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut peer = coordinator.welcome();
     let (request, submit) = go_on(&mut peer, false, 1..=1);
@@ -79,12 +79,7 @@ fn ctrl_c_leaves_the_job_alone_and_says_how_to_see_the_rest() {
 #[test]
 fn ctrl_c_before_a_round_is_done_does_not_promise_that_the_job_goes_on() {
     let (data, coordinator) = (small_data(), Script::new());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .args(["127.0.0.1", &coordinator.port(), "--data", data.text()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = client_of(&data, &coordinator.port());
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut peer = coordinator.welcome();
     let (request, _) = await_submit(&mut peer);
@@ -101,12 +96,7 @@ fn ctrl_c_before_a_round_is_done_does_not_promise_that_the_job_goes_on() {
 #[test]
 fn ctrl_c_ends_a_client_that_asks_how_long_a_full_coordinator_is_full() {
     let (data, coordinator) = (small_data(), Script::new());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command
-        .args(["127.0.0.1", &coordinator.port(), "--data", data.text()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = client_of(&data, &coordinator.port());
     let said = Lines::of(child.stderr.take().unwrap());
     let mut peer = coordinator.welcome();
     let (request, _) = await_submit(&mut peer);
