@@ -81,9 +81,11 @@ fn more_memory_than_there_is_is_told_of_at_the_start() {
 #[test]
 fn a_task_goes_only_to_a_node_that_has_the_memory_for_it() {
     let data = few_rows();
+    // Each task takes so long that a node which is free is worth having, however unevenly the processor is shared.
+    let node = |options: &[&str]| Node::start(0, "1", &[&["--load-delay", "0.05"], options].concat());
     let small: Vec<Node> =
-        (1..=3).map(|number| Node::start(0, "0", &["--memory", "4", "--name", &format!("small-{number}")])).collect();
-    let large = Node::named("large");
+        (1..=3).map(|number| node(&["--memory", "4", "--name", &format!("small-{number}")])).collect();
+    let large = node(&["--name", "large"]);
     let ports = [&ports(&small)[..], &[large.port]].concat();
     for policy in ["1", "2"] {
         let coordinator = Coordinator::start(policy, &ports, &[]);
