@@ -196,8 +196,8 @@ fn the_ten_commands_of_the_document_lead_from_a_clone_to_a_prediction() {
     // The list of nodes in a clone has the node, and the package looks for the coordinator, where they are.
     let listed = fs::read_to_string(root().join("compute_nodes.txt")).unwrap();
     assert!(listed.lines().any(|line| line == format!("127.0.0.1,{node_port}")), "{listed}");
-    let link = fs::read_to_string(root().join("python/gradwire/link.py")).unwrap();
-    assert!(link.contains(&format!("DEFAULT_ADDRESS = \"127.0.0.1:{port}\"")), "{port}");
+    let address = fs::read_to_string(root().join("python/gradwire/address.py")).unwrap();
+    assert!(address.contains(&format!("DEFAULT_ADDRESS = \"127.0.0.1:{port}\"")), "{port}");
     if !has_python() {
         return;
     }

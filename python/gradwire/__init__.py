@@ -15,7 +15,17 @@ from __future__ import annotations
 from typing import Any
 
 from ._version import __version__ as __version__
-from .errors import ConnectionFailed, DataError, GradwireError, Interrupted, ModelFileError, ProtocolError, Refused
+from .errors import (
+    ConnectionFailed,
+    DataError,
+    GradwireError,
+    Interrupted,
+    ModelFileError,
+    ProtocolError,
+    Refused,
+    Unanswered,
+    UnknownHost,
+)
 from .model import Model
 from .training import attach, cancel, jobs, resume, train
 from .wire import JobStatus, Notice, Round
@@ -33,6 +43,8 @@ __all__ = [
     "ProtocolError",
     "Refused",
     "Round",
+    "Unanswered",
+    "UnknownHost",
     "attach",
     "cancel",
     "jobs",

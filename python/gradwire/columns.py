@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
+from .options import shown
 
 IDENTITY = (0.0, 1.0)
 CLIPPED_FROM = 2.0**64
@@ -28,14 +29,16 @@ def spread(values: np.ndarray) -> tuple[float, float | None]:
     least = float(values.min())
     if least >= float(values.max()):
         return least + 0.0, None  # +0 of zeros of whichever sign
-    before = np.cumsum(np.concatenate([[0.0], values]))
-    sums, following = before[:-1], before[1:]
-    # What each addition loses is added up by itself.
-    is_larger = np.abs(sums) >= np.abs(values)
-    lost = np.where(is_larger, (sums - following) + values, (values - following) + sums)
-    mean = (float(before[-1]) + running_sum(lost)) / len(values)
-    distances = values - mean
-    return mean, float(np.sqrt(running_sum(distances * distances) / len(values)))
+    # What is infinite in between is no scale, and whoever asks for one sees to it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        before = np.cumsum(np.concatenate([[0.0], values]))
+        sums, following = before[:-1], before[1:]
+        # What each addition loses is added up by itself.
+        is_larger = np.abs(sums) >= np.abs(values)
+        lost = np.where(is_larger, (sums - following) + values, (values - following) + sums)
+        mean = (float(before[-1]) + running_sum(lost)) / len(values)
+        distances = values - mean
+        return mean, float(np.sqrt(running_sum(distances * distances) / len(values)))
 
 
 def feature_scale(values: np.ndarray) -> tuple[float, float]:
@@ -136,7 +139,7 @@ class Number:
         is_missing = np.isnan(values)
         present = values[~is_missing]
         if scale not in SCALES:
-            raise DataError(f"scale cannot be {scale!r}: it is one of {', '.join(SCALES)}")
+            raise DataError(f"scale cannot be {shown(scale)}: it is one of {', '.join(SCALES)}")
         of_values = {"standard": feature_scale, "robust": robust_scale, "none": lambda _: IDENTITY}
         mean, inverse = of_values[scale](present)
         is_marked = 100 * int(is_missing.sum()) > len(values)
@@ -160,7 +163,7 @@ class Number:
         wrong = ~np.isfinite(inputs[:, 0])
         if wrong.any():
             row = int(wrong.argmax())
-            raise DataError(f"{column}: row {row} has {values[row]!r}, which is infinite or too far from those that train")
+            raise DataError(f"{column}: row {row} has {float(values[row])}, which is infinite or too far from those that train")
         if self.is_marked:
             inputs[:, 1] = is_missing
 
@@ -192,7 +195,7 @@ def fill_of(present: np.ndarray, impute: str) -> float | None:
             return spread(present)[0]
         case "most":
             return most_frequent(present)
-    raise DataError(f"impute cannot be {impute!r}: it is one of median, mean, most, refuse")
+    raise DataError(f"impute cannot be {shown(impute)}: it is one of median, mean, most, refuse")
 
 
 @dataclass(frozen=True)
@@ -245,8 +248,11 @@ class Categories:
 
     def encode(self, names: Names, inputs: np.ndarray, column: str) -> None:
         """Puts a column's rows into f32 `[rows, width]`."""
+        self.put(self.places(names, column), inputs)
+
+    def put(self, places: np.ndarray, inputs: np.ndarray) -> None:
+        """Puts what `places` gives of some rows into f32 `[rows, width]`."""
         inputs[:] = 0.0
-        places = self.places(names, column)
         rows = np.flatnonzero(places < self.width)
         inputs[rows, places[rows]] = 1.0
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from . import specification, wire
-from .errors import ConnectionFailed, GradwireError, Interrupted, ProtocolError, Refused
-from .link import ANSWER_WAIT, Address, Link, Unanswered, UnknownHost
-from .objects import weights_bytes
+from .address import Address
+from .errors import ConnectionFailed, DataError, GradwireError, Interrupted, ProtocolError, Refused, Unanswered, UnknownHost
+from .link import ANSWER_WAIT, Link
+from .objects import OBJECT_BYTES_MAX, weights_bytes
+from .options import real
 
 T = TypeVar("T")
 
@@ -47,7 +49,7 @@ class Patience:
     """For how long, and how often, a coordinator that cannot be had is asked again."""
 
     def __init__(self, retry_for: float):
-        self.retry_for = retry_for
+        self.retry_for = real("retry_for", retry_for)
         self.was_there = False
         self._lost_at: float | None = None
         self._back_at: float | None = None
@@ -136,6 +138,7 @@ class Watching:
         self.on_round, self.on_notice = on_round, on_notice
         self.cluster = cluster
         self.semantic = specification.semantic_digest(values)
+        self._rounds = values.get("rounds") or specification.FIELDS["rounds"].default
         self.history: list[wire.Round] = []
         self._patience = Patience(retry_for)
         self._was_accepted = False
@@ -216,26 +219,44 @@ class Watching:
                     self._was_accepted = True
                     self._patience.back()
                 case wire.Round():
+                    if answer.rounds != self._rounds:
+                        raise ProtocolError("UNEXPECTED", f"ROUND tells of {answer.rounds} rounds, and the job has {self._rounds}")
                     self._patience.settled()
                     # A coordinator that does not know what has been shown tells it again.
                     if not self.history or answer.round > self.history[-1].round:
                         self.history.append(answer)
                         if self.on_round is not None:
-                            self.on_round(answer)
+                            self._tell(self.on_round, answer)
                 case wire.Notice():
                     self._patience.settled()
                     # How the nodes stand is told each second, for a screen.
                     log.log(logging.DEBUG if answer.kind == "fleet" else logging.INFO, "%s", answer.text)
                     if self.on_notice is not None and answer.kind != "fleet":
-                        self.on_notice(answer)
+                        self._tell(self.on_notice, answer)
                 case wire.Done():
                     return self._done(link, answer)
+
+    def _tell(self, call: Callable[[Any], object], told: Any) -> None:
+        """Calls what the caller gave; what it raises says how the job, which goes on, is found."""
+        try:
+            call(told)
+        except Exception as error:
+            job = self.job_id
+            note = f"job {job} goes on: gradwire.attach({job!r}) watches it again, gradwire.cancel({job!r}) ends it"
+            if hasattr(error, "add_note"):
+                error.add_note(note)
+            else:
+                log.warning("%s", note)
+            raise
 
     def _submit(self, seen: int, payload_bytes_max: int) -> bytes:
         """SUBMIT, without notes where it would be longer with them than the coordinator takes."""
         payload = wire.submit(self.job, seen, specification.encode(self.values))
         if len(payload) > payload_bytes_max:
             payload = wire.submit(self.job, seen, specification.encode({**self.values, "notes": None}))
+        if len(payload) > payload_bytes_max:
+            text = f"the job takes {len(payload)} bytes to submit, and the coordinator takes {payload_bytes_max}"
+            raise DataError(f"{text}: take fewer shards")
         return payload
 
     def _done(self, link: Link, done: wire.Done) -> Ended:
@@ -248,6 +269,8 @@ class Watching:
         size = weights_bytes(specification.network(self.values))
         if size != done.weights_bytes:
             raise ProtocolError("UNEXPECTED", f"the weights have {done.weights_bytes} bytes, and this network's {size}")
+        if size > OBJECT_BYTES_MAX:
+            raise ProtocolError("UNEXPECTED", f"the weights have {size} bytes, and an object has at most {OBJECT_BYTES_MAX}")
         return Ended(done, link.fetch(done.weights, size), self.history)
 
 

@@ -14,6 +14,7 @@ from . import columns as learned
 from . import randomness, table, targets
 from .columns import Categories, Names, Number
 from .errors import DataError
+from .options import shown, whole
 from .objects import INDEX_COLUMNS_MAX, Layout, RowsObject
 from .schema import Encoder, Scale, Schema, SchemaColumn
 
@@ -77,13 +78,13 @@ def drawn(strata: np.ndarray, split: Split, purpose: int, seed: int) -> np.ndarr
         try:
             last = int(tail) if tail.isdigit() else share_of(rows, _share(float(tail)))
         except ValueError:
-            raise DataError(f"a split cannot be {split!r}: last:0.2 or last:3500 are such tails") from None
+            raise DataError(f"a split cannot be {shown(split)}: last:0.2 or last:3500 are such tails") from None
         return np.arange(rows) >= rows - last
     try:
         share = _share(float(split))
     except (TypeError, ValueError):
         raise DataError(
-            f"a split cannot be {split!r}: it is a share between 0 and 1 of every class, or the tail, as a share (last:0.2) or "
+            f"a split cannot be {shown(split)}: it is a share between 0 and 1 of every class, or the tail, as a share (last:0.2) or "
             "a number of rows (last:3500)"
         ) from None
     counts = np.bincount(strata)
@@ -171,10 +172,11 @@ def prepare(
         raise DataError(f"{rows} rows are more than {ROWS_MAX}; leave some out")
     training, validation, tested = divided(strata, split, test, seed)
     # Fewer rows than the usual number of shards have a shard each.
-    shards = min(usual_shards, len(training)) if shards is None else shards
-    if not 1 <= shards <= min(SHARDS_MAX, len(training)):
-        raise DataError(f"{shards} shards of {len(training)} training rows: between 1 and the rows, and {SHARDS_MAX} at most")
+    shards = min(usual_shards, len(training)) if shards is None else whole("shards", shards, 1, SHARDS_MAX)
+    if shards > len(training):
+        raise DataError(f"{shards} shards of {len(training)} training rows: give as many as the rows, or fewer")
 
+    rare = None if rare is None else whole("rare", rare, 1)
     if scale is None:
         is_standard = isinstance(target, targets.Classes) and len(training) >= STANDARDISED_ROWS_MIN
         scale = "standard" if is_standard else "robust"
@@ -251,7 +253,7 @@ def _scaled(values: np.ndarray, scales: list[Scale]) -> np.ndarray:
         wrong = ~np.isfinite(scaled[:, output])
         if wrong.any():
             row = int(wrong.argmax())
-            raise DataError(f"{scale.name}: row {row} has {values[row, output]!r}, too far from those that train")
+            raise DataError(f"{scale.name}: row {row} has {float(values[row, output])}, too far from those that train")
     return scaled
 
 

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
 
-class GradwireError(Exception):
+
+def _made(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class _Sent:
+    """An exception that comes whole out of another process: a pool's pickles would call its class with its sentence alone."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (type(self), self.args, dict(self.__dict__))  # type: ignore
+
+
+class GradwireError(_Sent, Exception):
     """Anything that this package refuses or meets. `str` of it is a sentence; `code` is the protocol's name of the cause
     (protocol.md, "Errors": `NO_NODES`, `BUSY`, ...), or None where no peer named one."""
 
@@ -20,6 +35,14 @@ class ModelFileError(GradwireError, ValueError):
 
 class ConnectionFailed(GradwireError, ConnectionError):
     """There is no connection to the coordinator, or it has ended and did not come back in time."""
+
+
+class Unanswered(ConnectionFailed):
+    """The connection lives, and what was asked has no answer yet."""
+
+
+class UnknownHost(ConnectionFailed):
+    """The coordinator's name stands for no address."""
 
 
 class ProtocolError(GradwireError):
@@ -47,7 +70,7 @@ class Refused(GradwireError):
         return f"{self.code}: {self.args[0]}"
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(_Sent, KeyboardInterrupt):
     """The person at the keyboard had enough of waiting. The job goes on, if all of its data had been sent: `job` is its
     id, which `gradwire.attach` watches again and `gradwire.cancel` ends."""
 

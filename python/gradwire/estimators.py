@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise ImportError("gradwire's estimators need scikit-learn 1.6 or later: pip install gradwire[sklearn]") from error
 
-from . import recipe, table, targets, training
+from . import frames, recipe, table, targets, training
 from .errors import DataError
 from .model import Model
 
@@ -106,10 +106,15 @@ class _Estimator(BaseEstimator):
 
     def _checked(self, X: Any, *, is_fitting: bool) -> Any:
         """Rows as scikit-learn wants them checked: an array of float64, or a frame with columns of names as it is."""
-        if _has_names(X):
+        if is_fitting:
+            self._takes_names = _has_names(X)
+        # A column of names may be numbers here and there: all missing, or codes. What was fitted says what it is.
+        if _has_names(X) or (getattr(self, "_takes_names", False) and frames.is_frame(X)):
             validation._check_feature_names(self, X, reset=is_fitting)
             validation._check_n_features(self, X, reset=is_fitting)
             return X
+        if isinstance(X, np.ma.MaskedArray):
+            X = table.array_of(X, "X")
         least = 2 if is_fitting else 1
         return validation.validate_data(
             self, X, reset=is_fitting, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least
@@ -131,7 +136,15 @@ class _Estimator(BaseEstimator):
 
 def _has_names(X: Any) -> bool:
     """Whether it is a frame of which a column is neither numbers nor booleans."""
-    return table.is_frame(X) and any(getattr(dtype, "kind", "O") not in "biuf" for dtype in X.dtypes)
+    if _is_of_numbers(X):
+        return False
+    return frames.is_frame(X) and any(getattr(dtype, "kind", "O") not in "biuf" for dtype in X.dtypes)
+
+
+def _is_of_numbers(X: Any) -> bool:
+    """Whether it is another library's table of numbers alone, whose names scikit-learn knows, and compares by itself."""
+    is_table = hasattr(X, "columns") and not hasattr(X, "iloc")
+    return is_table and validation._get_feature_names(X) is not None and np.asarray(X).dtype.kind in "biuf"
 
 
 class GradwireClassifier(ClassifierMixin, _Estimator):
@@ -141,6 +154,7 @@ class GradwireClassifier(ClassifierMixin, _Estimator):
     def fit(self, X: Any, y: Any) -> GradwireClassifier:
         """Trains on a coordinator's nodes. `X` is `[rows, features]`, `y` `[rows]` with classes of any type."""
         X = self._checked(X, is_fitting=True)
+        targets.texts_of(targets.labels_of(y))
         y = validation.column_or_1d(y, warn=True)
         validation.assert_all_finite(y, input_name="y")
         check_classification_targets(y)
@@ -178,6 +192,7 @@ class GradwireRegressor(RegressorMixin, _Estimator):
         if y is None:
             raise ValueError(f"requires y to be passed, but the target y is None: {type(self).__name__} fits it")
         X = self._checked(X, is_fitting=True)
+        targets.labels_of(y)
         y = validation.check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         validation.check_consistent_length(X, y)
         self._fitted(X, y, "regress")

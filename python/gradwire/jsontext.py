@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from .errors import DataError
+from .options import shown
 
 
 def number(value: float) -> str:
@@ -26,8 +27,15 @@ def number(value: float) -> str:
     elif -5 < point <= 0:
         text = f"0.{'0' * -point}{kept}"
     else:
-        text = f"{kept[0]}{'.' if len(kept) > 1 else ''}{kept[1:]}e{point - 1}"
+        text = f"{kept[0]}{'.' if len(kept) > 1 else ''}{kept[1:]}e{point - 1:+d}"
     return "-" * sign + text
+
+
+def _text(value: str) -> str:
+    written = json.dumps(value, ensure_ascii=False)
+    if not written.isascii() and any("\ud800" <= letter <= "\udfff" for letter in written):
+        raise DataError(f"{shown(value)} holds half a character (a lone surrogate), which no file can have; write it otherwise")
+    return written
 
 
 def dumps(value: Any) -> str:
@@ -38,7 +46,7 @@ def dumps(value: Any) -> str:
         case float():
             return number(value)
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return _text(value)
         case dict():
             return "{" + ",".join(f"{dumps(key)}:{dumps(value[key])}" for key in sorted(value)) + "}"
         case list() | tuple():

@@ -16,16 +16,15 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import wire
 from ._version import __version__
-from .errors import ConnectionFailed, GradwireError, ProtocolError, Refused
+from .address import Address
+from .errors import ConnectionFailed, GradwireError, ProtocolError, Refused, Unanswered, UnknownHost
 
 SOFTWARE = f"gradwire-python {__version__}"
 IDENTITY = os.urandom(16)
-DEFAULT_ADDRESS = "127.0.0.1:5105"
-DEFAULT_PORT = 5105
 
 CONNECT_WAIT = 5.0
 GREETING_WAIT = 2.0
@@ -40,41 +39,6 @@ PIECE_BYTES, PIECES_IN_FLIGHT = 262_144, 8
 # Answers that may wait to be written: a coordinator that asks without end and does not read would fill this memory.
 UNWRITTEN_FRAMES_MAX = 2_048
 READ_BYTES = 1 << 18
-
-
-class Unanswered(ConnectionFailed):
-    """The link lives, and what was asked has no answer yet."""
-
-
-class UnknownHost(ConnectionFailed):
-    """The name stands for no address."""
-
-
-class Address(NamedTuple):
-    """Where a coordinator listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def address_of(asked: str | tuple[str, int] | None = None) -> Address:
-    """The coordinator's address: the argument, else what GRADWIRE_ADDRESS says, else 127.0.0.1:5105. As text `host`, `host:port`
-    or `[v6]:port`. Raises ConnectionFailed where it is none."""
-    if isinstance(asked, tuple):
-        return Address(str(asked[0]), int(asked[1]))
-    text = asked or os.environ.get("GRADWIRE_ADDRESS") or DEFAULT_ADDRESS
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        host, port = text, str(DEFAULT_PORT)
-    if text.count(":") > 1 and not text.startswith("["):
-        host, port = text, str(DEFAULT_PORT)
-    host = host.strip("[]")
-    if not host or not port.isdigit() or not 1 <= int(port) <= 65_535:
-        raise ConnectionFailed(f"{text!r} is no address of a coordinator: write host:port, such as {DEFAULT_ADDRESS}")
-    return Address(host, int(port))
 
 
 class Request:

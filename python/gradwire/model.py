@@ -18,6 +18,7 @@ import numpy as np
 from . import jsontext, objects
 from .errors import DataError, ModelFileError, ProtocolError
 from .notes import Words, target_of
+from .options import shown
 from .schema import Scale, Schema
 from .specification import fingerprint
 from .table import label_of
@@ -29,8 +30,8 @@ ACTIVATIONS = ("relu", "identity", "masked_identity", "tanh")
 HEADER_BYTES_MAX, PARAMETERS_MAX = 100_000_000, 134_217_728
 # Links that are followed from one to the next.
 LINKS_MAX = 40
-# Rows whose outputs are computed at a time.
-ROWS_AT_A_TIME = 1 << 14
+# Rows whose outputs are computed at a time, and numbers of the widest layer: some dozens of megabytes.
+ROWS_AT_A_TIME, NUMBERS_AT_A_TIME = 1 << 14, 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +82,12 @@ class Model:
 
         `X` is an array `[rows, features]`, or a frame. Computed in float64 from the f32 weights, and so up to f32's rounding what
         gradwire's programs compute (docs/arithmetic.md, section 8, has their exact sums). Raises DataError."""
-        inputs = self.schema.inputs(X)
+        coded = self.schema.coded(X)
         layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in self.layers]
-        told = np.empty((len(inputs), self.network[-1]))
-        for start in range(0, len(inputs), ROWS_AT_A_TIME):
-            x = inputs[start : start + ROWS_AT_A_TIME].astype(np.float64)
+        told = np.empty((len(coded), self.network[-1]))
+        rows_at_a_time = max(1, min(ROWS_AT_A_TIME, NUMBERS_AT_A_TIME // max(self.network)))
+        for start in range(0, len(coded), rows_at_a_time):
+            x = coded.inputs(start, start + rows_at_a_time).astype(np.float64)
             for place, (weight, bias) in enumerate(layers):
                 x = x @ weight + bias
                 if place < len(layers) - 1 and self.activation == "relu":
@@ -195,7 +197,7 @@ class Model:
         """The model in a file's bytes. Raises ModelFileError."""
         try:
             return _from_bytes(data)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, struct.error, RecursionError) as error:
             if isinstance(error, ModelFileError):
                 raise
             raise ModelFileError(f"this is no model, or it is damaged ({error}); name a file that gradwire has saved") from None
@@ -228,7 +230,7 @@ def _from_bytes(data: bytes) -> Model:
         raise ModelFileError(f"the format is {about.get('format')!r}, and this version reads {FORMAT!r}")
     network = [int(width) for width in about["network"].split("-")]
     if len(network) < 2 or min(network) < 1 or len(network) > 66:
-        raise ModelFileError(f"there is no network {about['network']!r}")
+        raise ModelFileError(f"there is no network {shown(about['network'])}")
     if about["activation"] not in ACTIVATIONS:
         raise ModelFileError(f"the activation is {about['activation']!r}, which this version does not know")
     shapes = objects.shapes(network)

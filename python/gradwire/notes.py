@@ -81,10 +81,13 @@ class Words:
             judged = value.get("baseline"), value.get("test_baseline")
             for baseline in judged:
                 _check_baseline(baseline, class_names)
+            known_by = value.get(sample.KEY)
+            if not isinstance(known_by, (str, type(None))):
+                return None
             words = Words(
-                str(value["data"]), str(value["recipe"]), read, class_names, targets, *judged, value.get(sample.KEY)
+                str(value["data"]), str(value["recipe"]), read, class_names, targets, *judged, known_by
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
         fits = read.width == inputs and len(class_names or targets or ()) == outputs
         return words if fits else None
@@ -103,12 +106,16 @@ def target_of(value: Mapping[str, Any]) -> tuple[list[str] | None, list[Scale] |
     return None, scales
 
 
+def _is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and 0.0 <= float(value) < math.inf  # type: ignore
+
+
 def _check_baseline(told: Any, class_names: Sequence[str] | None) -> None:
     if told is None:
         return
     if class_names is not None:
-        fits = 0 <= int(told["class"]) < len(class_names) and int(told["errors"]) >= 0
+        fits = _is_number(told["class"], int) and told["class"] < len(class_names) and _is_number(told["errors"], int)
     else:
-        fits = all(0.0 <= float(told[key]) < math.inf for key in ("squared", "absolute", "variation"))
+        fits = all(_is_number(told[key], (int, float)) for key in ("squared", "absolute", "variation"))
     if not fits:
         raise ValueError("a baseline cannot be so")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
-from .specification import number_of
+from .options import plain, real, shown, whole
+from .specification import CHOICES, HIDDEN_MAX, checked, number_of, word_of
 
 ARITHMETIC = 2
 HIDDEN = (192,)
@@ -24,6 +24,7 @@ PATIENCE, PATIENCE_ROWS_LEAST = 20, 50
 VALIDATE_SHARE, VALIDATE_SHARE_OF_MANY, MANY_ROWS, MANY_FITTED_ROWS = 0.2, 0.1, 5_000, 100
 TEST_SHARE, FEW_ROWS = 0.1, 1_000
 USUAL = "usual"
+SCHEDULES = (*CHOICES["outer_schedule"], "exponential")
 # What is left of a rate from round to round that falls exponentially.
 ETA_DECAY = 0.94
 ETA = np.float32(0.01)
@@ -92,9 +93,9 @@ def decay_of_step(decay: float, steps: int) -> float:
 
 def rates(round_steps: int, *, schedule: str | None, eta_decay: float | None, warmup: int | None) -> dict[str, Any]:
     """The fields of the learning rate that are asked for in rounds, which have so many steps."""
-    values: dict[str, Any] = {"outer_warmup": (warmup or 0) * round_steps}
+    values: dict[str, Any] = {"outer_warmup": whole("warmup", warmup or 0, 0) * round_steps}
     if schedule == "exponential":
-        values["outer_eta_decay"] = decay_of_step(ETA_DECAY if eta_decay is None else eta_decay, round_steps)
+        values["outer_eta_decay"] = decay_of_step(ETA_DECAY if eta_decay is None else real("eta_decay", eta_decay), round_steps)
     return values
 
 
@@ -132,6 +133,8 @@ def fields(
     """The recipe's fields of a specification that merges gradients.
 
     `fields` are put over them last, by the names of protocol.md's table; None leaves one out."""
+    optimiser = word_of("optimiser", number_of("optimiser", optimiser))
+    patience, schedule = plain(patience), plain(schedule)
     if momentum is not None and optimiser != "momentum":
         raise DataError(f"the optimiser {optimiser} has no momentum: optimiser='momentum' has")
     if patience == USUAL:
@@ -139,10 +142,10 @@ def fields(
     if weight_decay is None:
         is_decaying = optimiser == "adam" and not is_of_classes
         weight_decay = usual_weight_decay(training_rows) if is_decaying else 0.0
-    batch = usual_batch(training_rows) if batch is None else batch
+    batch = usual_batch(training_rows) if batch is None else whole("batch", batch, 1)
     eta = usual_eta(batch) if eta is None else eta
     momentum = 0.9 if momentum is None else momentum
-    rounds = usual_rounds(training_rows, batch) if rounds is None else rounds
+    rounds = usual_rounds(training_rows, batch) if rounds is None else whole("rounds", rounds, 1)
     if target_accuracy is not None:
         if not is_of_classes:
             raise DataError("an accuracy is of classes, and this job is to fit numbers: leave out target_accuracy")
@@ -154,21 +157,23 @@ def fields(
         # Without a momentum, the velocity is the gradient.
         "sgd": {"outer": "momentum", "outer_momentum": 0.0},
     }
-    number_of("optimiser", optimiser)
+    if schedule is not None and schedule not in SCHEDULES:
+        raise DataError(f"schedule cannot be {shown(schedule)}: it is one of {', '.join(SCHEDULES)}")
     is_exponential = schedule == "exponential"
     if eta_decay is not None and not is_exponential:
         raise DataError("eta_decay belongs to schedule='exponential'")
-    if eta_decay is not None and not 0.0 < eta_decay <= 1.0:
-        raise DataError(f"the learning rate's decay is above 0 and at most 1, not {eta_decay}")
-    if warmup is not None and not 0 <= warmup < rounds:
+    if eta_decay is not None and not 0.0 < real("eta_decay", eta_decay) <= 1.0:
+        raise DataError(f"the learning rate's decay is above 0 and at most 1, not {shown(eta_decay)}")
+    if warmup is not None and whole("warmup", warmup, 0) >= rounds:
         raise DataError(f"the learning rate cannot rise in {warmup} of the job's {rounds} rounds: give fewer")
     if loss is None:
         loss = "cross_entropy" if is_of_classes else "squared_error"
-    if is_of_classes != (number_of("loss", loss) == number_of("loss", "cross_entropy")):
+    loss = word_of("loss", number_of("loss", loss))
+    if is_of_classes != (loss == "cross_entropy"):
         raise DataError(f"the loss {loss} does not go with the task: classes have cross_entropy, numbers squared_error or huber")
     if huber_delta is not None and loss != "huber":
         raise DataError("only Huber's loss has a delta: loss='huber', or leave out huber_delta")
-    if label_smoothing and not is_of_classes:
+    if plain(label_smoothing) and not is_of_classes:
         raise DataError("labels are smoothed where classes are told apart, and this job is to fit numbers: leave out label_smoothing")
     values: dict[str, Any] = {
         "arithmetic": ARITHMETIC,
@@ -193,17 +198,33 @@ def fields(
         "outer_schedule": "cosine" if schedule is None else "constant" if is_exponential else schedule,
         "outer_clip": clip,
         **outer[optimiser],
-        **(fields or {}),
+        **_over(fields),
     }
-    return {name: number_of(name, value) for name, value in values.items()}
+    return checked(values)
 
 
-def _widths(hidden: Sequence[int] | int) -> list[int]:
+def _over(fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Fields that are put over the others, by their names."""
+    if fields is not None and not isinstance(fields, Mapping):
+        text = "they are fields of a specification by their names, such as {'merge': 'median'}"
+        raise DataError(f"fields cannot be {shown(fields)}: {text}")
+    over = dict(fields or {})
+    return over | ({"hidden": _widths(over["hidden"])} if over.get("hidden") is not None else {})
+
+
+def _widths(hidden: Any) -> list[int]:
     """Of hidden layers, from those of several or of one."""
+    widths = plain(hidden)
+    widths = [widths] if isinstance(widths, int) else widths
     try:
-        widths = [operator.index(width) for width in ([hidden] if isinstance(hidden, int) else hidden)]
-    except TypeError:
-        widths = [0]
-    if any(width < 1 for width in widths):
-        raise DataError(f"hidden cannot be {hidden!r}: it is the widths of hidden layers, whole numbers such as [64, 32]")
-    return widths
+        return [whole("hidden", width, 1) for width in _few(widths)]
+    except (TypeError, DataError):
+        text = f"it is the widths of at most {HIDDEN_MAX} hidden layers, whole numbers such as [64, 32]"
+        raise DataError(f"hidden cannot be {shown(hidden)}: {text}") from None
+
+
+def _few(widths: Any) -> list[Any]:
+    told = list(widths)
+    if len(told) > HIDDEN_MAX:
+        raise TypeError("too many")
+    return told

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import table
+from . import frames, table
 from .columns import IDENTITY, Categories, Names, Number
 from .errors import DataError
 from .targets import number_of
@@ -162,12 +162,19 @@ class Schema:
         so has a frame where the model was trained from an array. Raises DataError."""
         learned = [place for place, column in enumerate(self.columns) if column.encoder]
         names = [column.name for column in self.columns]
-        width = len(data.columns) if table.is_frame(data) else _width(data)
-        if table.is_frame(data) and names != [f"column {place + 1}" for place in range(len(names))]:
-            there = {str(name): place for place, name in enumerate(data.columns)}
+        is_frame = frames.is_frame(data)
+        width = len(data.columns) if is_frame else _width(data)
+        if is_frame and names != [f"column {place + 1}" for place in range(len(names))]:
+            told = [str(name) for name in data.columns]
+            there = {name: place for place, name in enumerate(told)}
             absent = [names[place] for place in learned if names[place] not in there]
             if absent:
                 raise DataError(f"the frame lacks the columns {', '.join(map(repr, absent))}, which the model was trained on")
+            needed = {names[place] for place in learned}
+            twice = frames.twice_among([name for name in told if name in needed])
+            if twice is not None:
+                text = f"two columns of the frame are called {twice!r}, which the model was trained on; rename or drop one"
+                raise DataError(text)
             return [there[names[place]] for place in learned]
         unlabelled = [place for place, column in enumerate(self.columns) if column.about.get("becomes") != "label"]
         for known in (learned, unlabelled, list(range(len(self.columns)))):
@@ -177,30 +184,81 @@ class Schema:
 
     def inputs(self, data: Any) -> np.ndarray:
         """Rows as a network takes them: f32 `[rows, inputs]`. Raises DataError."""
+        rows = self.coded(data)
+        return rows.inputs(0, len(rows))
+
+    def coded(self, data: Any) -> Coded:
+        """The rows of an array or a frame, whose inputs may be had in parts. Raises DataError."""
         places = self.places(data)
-        array = None if table.is_frame(data) else np.asarray(data)
+        array = None if frames.is_frame(data) else table.array_of(data, "X")
         rows = len(data) if array is None else len(array)
-        inputs = np.empty((rows, self.width), np.float32)
-        absents = [absent_numbers(column, self.missing) for column in self.columns if column.encoder]
-        at = 0
-        for place, (name, encoder), absent in zip(places, self.learned, absents):
-            end = at + encoder.width
+        learned = [column for column in self.columns if column.encoder]
+        blocks = []
+        for place, column in zip(places, learned):
             values: table.Values
-            if isinstance(encoder, Categories):
-                if array is not None:
-                    raise DataError(f"{name} holds names, and an array holds numbers: hand over a frame")
-                values = table.names_of(data.iloc[:, place], self.missing, frozenset(encoder.levels))
-                _warn_of_unknown(name, encoder, values)
-            elif array is None:
-                told = table.of_series(data.iloc[:, place], name)
-                if told.kind == "category" and isinstance(encoder, Number):
-                    raise DataError(f"{name} holds names, and the model learned numbers there")
-                values = table.without_missing(told.values, absent) if told.kind == "number" else told.values
+            if array is None:
+                values = self._of_series(data.iloc[:, place], column)
+            elif isinstance(column.encoder, Categories):
+                raise DataError(f"{column.name} holds names, and an array holds numbers: hand over a frame")
             else:
-                values = table.without_missing(table.checked(table.numbers(table.flat(array)[:, place], name), name), absent)
-            encoder.encode(values, inputs[:, at:end], name)
-            at = end
+                told = table.checked(table.numbers(table.flat(array)[:, place], column.name), column.name)
+                values = table.without_missing(told, absent_numbers(column, self.missing))
+            blocks.append(_block(column, values, rows))
+        return Coded(rows, self.width, [(column.encoder, block) for column, block in zip(learned, blocks)])
+
+    def _of_series(self, series: Any, column: SchemaColumn) -> table.Values:
+        """A frame's column as the one of the schema takes it."""
+        if isinstance(column.encoder, Categories):
+            names = frames.names_of(series, self.missing, frozenset(column.encoder.levels), column.name)
+            _warn_of_unknown(column.name, column.encoder, names)
+            return names
+        if isinstance(column.encoder, Date):
+            return np.empty(0)
+        if column.kind == "boolean" and isinstance(column.encoder, Number):
+            return frames.booleans_of(series, column.name, self.missing)
+        told = frames.of_series(series, column.name)
+        if told.kind == "category" and isinstance(column.encoder, Number):
+            raise DataError(f"{column.name} holds names, and the model learned numbers there")
+        if told.kind == "number":
+            return table.without_missing(told.values, absent_numbers(column, self.missing))
+        return told.values
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Rows of which inputs are made: of a column the inputs, f32 `[rows, width]`, or of categories the place that is 1, `[rows]`.
+    The inputs of all rows would take a thousand times as much where there are as many categories."""
+
+    rows: int
+    width: int
+    blocks: Sequence[tuple[Any, np.ndarray]]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def inputs(self, start: int, end: int) -> np.ndarray:
+        """Those of the rows from `start` to before `end`: f32 `[rows, inputs]`."""
+        inputs = np.empty((max(min(end, self.rows) - start, 0), self.width), np.float32)
+        at = 0
+        for encoder, block in self.blocks:
+            part = inputs[:, at : at + encoder.width]
+            if isinstance(encoder, Categories):
+                encoder.put(block[start:end], part)
+            else:
+                part[:] = block[start:end]
+            at += encoder.width
         return inputs
+
+
+def _block(column: SchemaColumn, values: Any, rows: int) -> np.ndarray:
+    """What `Coded` keeps of a column."""
+    encoder = column.encoder
+    assert encoder is not None
+    if isinstance(encoder, Categories):
+        return encoder.places(values, column.name)
+    block = np.empty((rows, encoder.width), np.float32)
+    encoder.encode(values, block, column.name)
+    return block
 
 
 def absent_numbers(column: SchemaColumn, tokens: str) -> list[float]:
@@ -233,7 +291,7 @@ def _warn_of_unknown(name: str, encoder: Categories, names: Names) -> None:
 
 
 def _width(data: Any) -> int:
-    shape = np.shape(data)
+    shape = table.array_of(data, "X").shape
     if len(shape) < 2:
         raise DataError("Expected 2D array, got 1D array instead: rows of features are needed. Reshape your data")
     return int(np.prod(shape[1:]))
@@ -245,6 +303,8 @@ def _column(value: Mapping[str, Any]) -> SchemaColumn:
         case "number":
             fill = value["fill"]
             _check_scale(value["mean"], value["inverse_deviation"])
+            if fill is not None and not math.isfinite(fill):
+                raise ValueError(f"a missing number cannot become {fill}")
             encoder: Encoder | None = Number(
                 float(value["mean"]), float(value["inverse_deviation"]), None if fill is None else float(fill),
                 bool(value.get("missing_mark", False)), bool(value.get("smooth_clip", False)),

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .errors import DataError, ProtocolError
+from .options import plain, shown
 
 OPERATIONAL = 0x4000
 NOTES_BYTES_MAX = 262_144
 REQUIRED = "required"
+HIDDEN_MAX = 64
 
 
 class Field(NamedTuple):
@@ -67,18 +69,33 @@ def word_of(name: str, value: int) -> str:
     return next(word for word, number in CHOICES[name].items() if number == value)
 
 
-def number_of(name: str, value: str | int) -> int:
-    """The number of an enumeration's word, or the number itself.
+def number_of(name: str, value: Any) -> Any:
+    """The number of an enumeration's word, or the number itself; of another field its value, without numpy's types.
 
-    Raises DataError where there is no such word."""
-    if not isinstance(value, str):
-        return value
+    Raises DataError where there is no such word or number."""
+    value = plain(value)
     choices = CHOICES.get(name)
     if choices is None:
-        raise DataError(f"{name} cannot be {value!r}: it is a number")
-    if value not in choices:
-        raise DataError(f"{name} cannot be {value!r}: it is one of {', '.join(choices)}")
-    return choices[value]
+        if isinstance(value, str):
+            raise DataError(f"{name} cannot be {shown(value)}: it is a number")
+        return value
+    if isinstance(value, str) and value in choices:
+        return choices[value]
+    if isinstance(value, int) and value in choices.values():
+        return value
+    raise DataError(f"{name} cannot be {shown(value)}: it is one of {', '.join(choices)}")
+
+
+def checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as their fields take them: words of enumerations as their numbers. Raises DataError."""
+    unknown = set(values) - set(FIELDS)
+    if unknown:
+        raise DataError(f"a specification has no field {', '.join(sorted(map(str, unknown)))}: see protocol.md, section 5")
+    told = {name: None if value is None else number_of(name, value) for name, value in values.items()}
+    for name, value in told.items():
+        if value is not None:
+            _written(name, FIELDS[name], value)
+    return told
 
 
 def _written(name: str, field: Field, value: Any) -> bytes:
@@ -98,8 +115,8 @@ def _written(name: str, field: Field, value: Any) -> bytes:
                 return bytes(value)
             case kind:
                 return struct.pack("<" + kind, value)
-    except (struct.error, OverflowError, TypeError):
-        raise DataError(f"the specification's {name} cannot be {value!r}") from None
+    except (struct.error, OverflowError, TypeError, ValueError):
+        raise DataError(f"the specification's {name} cannot be {shown(value)}: see protocol.md, section 5") from None
 
 
 def encode(values: Mapping[str, Any], *, semantic: bool = False) -> bytes:
@@ -109,12 +126,12 @@ def encode(values: Mapping[str, Any], *, semantic: bool = False) -> bytes:
     fields = b""
     unknown = set(values) - set(FIELDS)
     if unknown:
-        raise DataError(f"a specification has no field {', '.join(sorted(unknown))}: see protocol.md, section 5")
+        raise DataError(f"a specification has no field {', '.join(sorted(map(str, unknown)))}: see protocol.md, section 5")
     for name, field in FIELDS.items():
         if semantic and field.tag & OPERATIONAL:
             continue
-        value = values.get(name)
-        if value is None or value == () or value == [] or value == b"":
+        value = plain(values.get(name))
+        if value is None or (isinstance(value, (tuple, list, bytes)) and not value):
             if field.default is REQUIRED:
                 raise DataError(f"a specification needs {name}")
             continue
@@ -153,6 +170,9 @@ def decode(fields: bytes) -> dict[str, Any]:
     missing = [name for name, field in FIELDS.items() if field.default is REQUIRED and name not in values]
     if missing:
         raise ProtocolError("MALFORMED", f"a specification lacks {', '.join(missing)}")
+    if len(values.get("hidden") or ()) > HIDDEN_MAX:
+        layers = len(values["hidden"])
+        raise ProtocolError("MALFORMED", f"a specification has {layers} hidden layers, and at most {HIDDEN_MAX} are allowed")
     return values
 
 

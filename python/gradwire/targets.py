@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from math import copysign, isfinite
 from typing import Any, Union
 
 import numpy as np
 
 from .errors import DataError
-from .table import MAGNITUDE_MAX, WHITE_SPACE, is_missing_text, label_of
+from .options import shown
+from .table import MAGNITUDE_MAX, WHITE_SPACE, array_of, is_missing_text, label_of
 
 CLASSES_MAX = 65_535
 # Different whole numbers that are classes, at most, where nothing else is said.
@@ -45,7 +47,7 @@ def number_of(text: str) -> float | None:
     return float("inf") if re.fullmatch(r"[+-]?(inf|infinity|nan)", text, re.IGNORECASE) else None
 
 
-def _texts(array: np.ndarray) -> np.ndarray | None:
+def texts_of(array: np.ndarray) -> np.ndarray | None:
     """The labels as texts; None where they are numbers. Raises DataError where some are and some are not."""
     if array.dtype.kind == "U":
         return array
@@ -53,12 +55,46 @@ def _texts(array: np.ndarray) -> np.ndarray | None:
         return np.char.decode(array, "utf-8", "replace")
     if array.dtype.kind != "O":
         return None
-    are_texts = np.frompyfunc(lambda label: isinstance(label, str), 1, 1)(array).astype(bool)
+    are_texts = np.asarray(np.frompyfunc(lambda label: isinstance(label, str), 1, 1)(array), bool)
     if are_texts.all():
         return array.astype(str)
     if are_texts.any():
         raise DataError("some labels are texts and others are not, or are missing; give one of both, and leave out rows without")
     return None
+
+
+def labels_of(y: Any) -> np.ndarray:
+    """Labels as an array. Raises DataError of dates and durations, and of labels that are masked or missing among others of no type
+    of their own."""
+    if hasattr(y, "to_numpy"):
+        y = y.to_numpy()
+    if np.ma.is_masked(y):
+        raise DataError("some labels are masked; leave their rows out")
+    array = array_of(y, "y")
+    if array.dtype.kind in "mM":
+        raise DataError(
+            f"labels of type {array.dtype} are neither numbers nor classes: make numbers of them, such as seconds, or texts"
+        )
+    if array.dtype.kind == "O" and array.ndim > 0 and np.frompyfunc(_is_missing, 1, 1)(array).any():
+        raise DataError("some labels are missing (None, NaN or NA); leave their rows out")
+    return array
+
+
+def _is_missing(label: Any) -> bool:
+    # pandas' NA is not equal to anything, and says so by being neither true nor false.
+    return label is None or type(label).__name__ in ("NAType", "NaTType") or (isinstance(label, float) and label != label)
+
+
+def name_of(label: Any) -> str:
+    """What the class of a label is called where it is alone. Raises DataError where it is no label."""
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "replace")
+    if isinstance(label, str):
+        return label.strip(WHITE_SPACE) or NO_LABEL
+    try:
+        return label_of(float(label))
+    except (TypeError, ValueError, OverflowError, ArithmeticError):
+        raise DataError(f"{shown(label)} is no label: it is a text or a number") from None
 
 
 def of(y: Any, task: str | None) -> Targets:
@@ -68,15 +104,13 @@ def of(y: Any, task: str | None) -> Targets:
     numbers, and whole numbers are classes where at most 32 differ and the square of how many differ is at most twice the
     rows, or at most two do. Raises DataError."""
     if task not in (None, "classify", "regress"):
-        raise DataError(f"task cannot be {task!r}: it is classify, regress or None")
-    if hasattr(y, "to_numpy"):
-        y = y.to_numpy()
-    array = np.asarray(y)
+        raise DataError(f"task cannot be {shown(task)}: it is classify, regress or None")
+    array = labels_of(y)
     if array.ndim == 0 or array.size == 0:
         raise DataError("y is empty; a label for each row is needed")
     array = array.reshape(len(array), -1)
     outputs = array.shape[1]
-    texts = _texts(array)
+    texts = texts_of(array)
     if texts is not None:
         if task == "regress":
             raise DataError("the labels are texts, and only numbers can be fitted; say task='classify'")
@@ -87,7 +121,7 @@ def of(y: Any, task: str | None) -> Targets:
         raise DataError("Complex data not supported: labels are real numbers, or texts")
     try:
         values = array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError("the labels are neither numbers nor texts, or some are missing; leave their rows out") from None
     if not np.isfinite(values).all():
         raise DataError("some labels are no finite numbers (NaN, infinity); leave their rows out")
@@ -98,7 +132,26 @@ def of(y: Any, task: str | None) -> Targets:
     if outputs > 1:
         raise DataError(f"{outputs} labels were given for each row, and a class is one; say task='regress', or give one")
     different, labels = np.unique(values[:, 0], return_inverse=True)
+    if _are_merged(array[:, 0], different):
+        raise _merged()
     return _checked(labels, [label_of(number) for number in different])
+
+
+def _are_merged(labels: np.ndarray, different: np.ndarray) -> bool:
+    """Whether whole numbers that differ are one f64."""
+    if different[0] > -(2**53) and different[-1] < 2**53:
+        return False
+    if labels.dtype.kind == "O":
+        whole = {int(label) for label in labels if isinstance(label, (int, np.integer))}
+        return len(set(map(float, whole))) < len(whole)
+    return labels.dtype.kind in "iu" and len(np.unique(labels)) > len(different)
+
+
+def _merged() -> DataError:
+    return DataError(
+        f"some labels are whole numbers beyond {2**53} that differ in digits which floats do not have, and would become one "
+        f"class; hand over texts that are no numbers, such as 'id {2**53 + 1}'"
+    )
 
 
 def classes_of(y: Any) -> Classes:
@@ -132,8 +185,15 @@ def _classes_of_texts(texts: np.ndarray) -> Classes:
         key = (value or 0.0) + 0.0 if by_value and is_it else text or NO_LABEL
         spellings.setdefault(key, set()).add(text or NO_LABEL)
         keys.append(key)
-    name_of = {key: min(texts, key=lambda text: (len(text.encode()), text)) for key, texts in spellings.items()}
+    if any(_are_numbers(key, texts) for key, texts in spellings.items()):
+        raise _merged()
+    name_of = {key: min(texts, key=lambda text: (len(text.encode("utf-8", "surrogatepass")), text)) for key, texts in spellings.items()}
     return _ordered(labels.reshape(-1), [name_of[key] for key in keys])
+
+
+def _are_numbers(key: Any, texts: set[str]) -> bool:
+    """Whether texts of one f64 are several whole numbers."""
+    return len(texts) > 1 and isinstance(key, float) and abs(key) >= 2**53 and len({Decimal(text) for text in texts}) > 1
 
 
 def _ordered(labels: np.ndarray, names: list[str]) -> Classes:
@@ -149,7 +209,7 @@ def _ordered(labels: np.ndarray, names: list[str]) -> Classes:
 
 def _checked(labels: np.ndarray, names: list[str]) -> Classes:
     if len(names) == 1:
-        raise DataError(f"all labels are {names[0]!r}, which is 1 class, and at least two are needed to be told apart")
+        raise DataError(f"all labels are {shown(names[0])}, which is 1 class, and at least two are needed to be told apart")
     if len(names) > CLASSES_MAX:
         raise DataError(f"{len(names)} classes are more than {CLASSES_MAX}; say task='regress' if the labels are numbers")
     return Classes(labels.reshape(-1).astype(np.uint32), names)

@@ -10,17 +10,18 @@ from typing import Any, Union
 
 import numpy as np
 
-from . import coordinator, dataset, objects, recipe, specification, table, targets
+from . import coordinator, dataset, frames, objects, recipe, specification, table, targets
+from .address import Where, address_of, cluster_of
 from .coordinator import RETRY_FOR, Watching
 from .errors import DataError
-from .link import Link, address_of
+from .link import Link
 from .model import Model
 from .notes import Words
+from .options import plain, real, shown, text, whole
 from .wire import JobStatus, Round
 from .words import described, round_steps
 
 Progress = Union[bool, None, Callable[[Round], object]]
-Where = Union[str, tuple[str, int], None]
 
 
 def train(
@@ -89,23 +90,24 @@ def train(
 
     The same arrays and options give the fingerprint that gradwire's own client gives. Raises DataError, Refused (with the
     coordinator's `code`), ConnectionFailed, ProtocolError; Ctrl-C raises Interrupted, and the job goes on."""
-    where = address_of(address)
+    where, cluster = address_of(address), cluster_of(cluster)
+    on_round, name = _shown(progress), text("name", name)
+    number = _new_job() if job in (None, "") else _number_of(job)
     split: Any = validate_split
     if validation is None:
-        features, labels = table.of(X), y
+        features, labels = frames.of(X), y
     elif validate_split is None:
         features, labels, split = _joined(X, y, validation)
     else:
         raise DataError("validation rows are given, and a share that validates is asked for; leave out one of both")
     target = targets.of(labels, task)
     rows = len(features[0].values)
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 64:
-        raise DataError(f"seed cannot be {seed!r}: it is a whole number from 0 to 2**64 - 1")
+    seed = whole("seed", seed, 0, (1 << 64) - 1)
     if test == recipe.USUAL:
         test = recipe.usual_test(rows, is_divided=split is not None)
     if split is None:
         split = recipe.usual_split(rows, is_of_classes=isinstance(target, targets.Classes))
-    target_names = _target_names(y, target, len(features), table.is_frame(X))
+    target_names = _target_names(y, target, features, frames.is_frame(X))
     prepared = dataset.prepare(
         features, target, target_names, split=split, test=test, shards=shards, usual_shards=recipe.SHARDS, seed=seed, impute=impute,
         rare=rare, scale=scale,
@@ -140,16 +142,18 @@ def train(
     values |= {field: value for field, value in rates.items() if field not in (fields or {})}
     if prepared.test is not None:
         values["test"] = prepared.test.rows, keep(prepared.test.bytes)
+    if start_from is not None and not isinstance(start_from, Model):
+        raise DataError(f"start_from cannot be {shown(start_from)}: it is a gradwire.Model, such as Model.load reads")
     if start_from is not None:
         network = specification.network(values)
         if list(start_from.network) != network:
-            raise DataError(f"the model to start from is {list(start_from.network)}, and this job's network is {network}")
+            theirs = shown(list(start_from.network))
+            raise DataError(f"the model to start from is {theirs}, and this job's network is {shown(network)}")
         if start_from.class_names is not None and list(start_from.class_names) != prepared.class_names:
             raise DataError("the model to start from knows other classes than the data")
         values["initial"] = keep(objects.encode_weights(network, list(start_from.layers)))
     watching = Watching(
-        where, _number_of(job) if job else _new_job(), values, objects=held, on_round=_shown(progress), retry_for=retry_for,
-        cluster=cluster,
+        where, number, values, objects=held, on_round=on_round, retry_for=retry_for, cluster=cluster,
     )  # fmt: skip
     return _model(watching, words)
 
@@ -161,7 +165,7 @@ def attach(
 
     `job` are the first digits of its id. Raises Refused, ConnectionFailed, ProtocolError and Interrupted as `train`; DataError
     where the job has no notes that a client wrote."""
-    where = address_of(address)
+    where, cluster, on_round = address_of(address), cluster_of(cluster), _shown(progress)
 
     def described_there(link: Link) -> tuple[int, dict[str, Any]]:
         number = _named(link, job)
@@ -170,17 +174,18 @@ def attach(
     number, values = coordinator.asked(where, described_there, retry_for, cluster)
     words = Words.from_notes(values.get("notes") or b"", values["inputs"], values["classes"])
     if words is None:
-        raise DataError(f"job {number:032x} has no notes of a client of this version: who submitted it knows its names")
-    return _model(
-        Watching(where, number, values, objects=None, on_round=_shown(progress), retry_for=retry_for, cluster=cluster), words
-    )
+        raise DataError(
+            f"job {number:032x} has no notes of a client of this version (of wide data they are too long to travel), and so no "
+            f"names: gradwire.train with the same data and options and job='{number:032x}' goes on with it"
+        )
+    return _model(Watching(where, number, values, objects=None, on_round=on_round, retry_for=retry_for, cluster=cluster), words)
 
 
 def jobs(address: Where = None, *, retry_for: float = RETRY_FOR, cluster: str | None = None) -> list[JobStatus]:
     """How the jobs of a coordinator stand: those that are open in the order of their turn, then ended ones, the latest first.
 
     For `retry_for` seconds a coordinator that cannot be had is asked again. Raises ConnectionFailed, Refused, ProtocolError."""
-    return coordinator.asked(address_of(address), coordinator.jobs_of, retry_for, cluster)
+    return coordinator.asked(address_of(address), coordinator.jobs_of, retry_for, cluster_of(cluster))
 
 
 def cancel(job: str, address: Where = None, *, retry_for: float = RETRY_FOR, cluster: str | None = None) -> JobStatus:
@@ -197,7 +202,7 @@ def _ordered(job: str, verb: int, address: Where, retry_for: float, cluster: str
     def question(link: Link) -> JobStatus:
         return coordinator.order(link, _named(link, job), verb)
 
-    return coordinator.asked(address_of(address), question, retry_for, cluster)
+    return coordinator.asked(address_of(address), question, retry_for, cluster_of(cluster))
 
 
 def _model(watching: Watching, words: Words) -> Model:
@@ -214,7 +219,9 @@ def _model(watching: Watching, words: Words) -> Model:
 
 def _joined(X: Any, y: Any, validation: tuple[Any, Any]) -> tuple[list[table.Column], np.ndarray, np.ndarray]:
     """All rows, those that train first; their labels; and which of them validate."""
-    pairs = [(table.of(features), np.asarray(labels)) for features, labels in ((X, y), validation)]
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise DataError("validation is a pair, the rows that validate and their labels: validation=(X_validation, y_validation)")
+    pairs = [(frames.of(features), targets.labels_of(labels)) for features, labels in ((X, y), validation)]
     (training, labels), (validating, other_labels) = pairs
     if [(column.name, column.kind) for column in training] != [(column.name, column.kind) for column in validating]:
         raise DataError("the rows that validate have other columns than those that train; give both the same")
@@ -231,49 +238,61 @@ def _class_weights(asked: str | Mapping[Any, float], prepared: dataset.Prepared)
     """What a row of each class weighs: those that are not named weigh one."""
     if asked == "balanced" or prepared.class_names is None:
         return prepared.balanced_weights
-    if not isinstance(asked, Mapping) or len(asked) < 2:
-        raise DataError(f"class_weight cannot be {asked!r}: it is 'balanced', weights by the labels of two classes or more, or None")
+    if not isinstance(asked, Mapping) or not asked:
+        raise DataError(f"class_weight cannot be {shown(asked)}: it is 'balanced', weights by the labels of their classes, or None")
     weights = dict.fromkeys(prepared.class_names, 1.0)
-    named = targets.classes_of(np.asarray(list(asked)))
-    for label, weight in zip(named.labels, asked.values()):
-        name = named.names[label]
+    for label, weight in asked.items():
+        name = targets.name_of(label)
         if name not in weights:
-            raise DataError(f"class_weight names {name!r}, and the classes are {', '.join(prepared.class_names)}")
-        weights[name] = float(weight)
+            raise DataError(f"class_weight names {shown(name)}, and the classes are {shown(prepared.class_names)}")
+        weights[name] = real("class_weight", weight)
     return list(weights.values())
 
 
-def _target_names(y: Any, target: targets.Targets, features: int, is_named: bool) -> list[str]:
-    """What the labels are called: by a frame or a series, else by the columns that would hold them behind the features."""
+def _target_names(y: Any, target: targets.Targets, features: Sequence[table.Column], is_named: bool) -> list[str]:
+    """What the labels are called: by a frame or a series, else by the columns that would hold them behind the features. Raises
+    DataError where a feature is called so: whoever reads the data by names would take one for the other."""
     outputs = target.values.shape[1] if isinstance(target, targets.Numbers) else 1
-    if table.is_frame(y):
-        return [str(name) for name in y.columns]
+    taken = {column.name for column in features}
     named = getattr(y, "name", None)
-    if named is not None and outputs == 1:
-        return [str(named)]
-    if is_named:
-        return ["target"] if outputs == 1 else [f"target {place + 1}" for place in range(outputs)]
-    return [f"column {features + place + 1}" for place in range(outputs)]
+    if frames.is_frame(y):
+        names = [str(name) for name in y.columns]
+    elif named is not None and outputs == 1:
+        names = [str(named)]
+    elif is_named:
+        names = ["target"] if outputs == 1 else [f"target {place + 1}" for place in range(outputs)]
+        while taken.intersection(names):
+            names = [f"{name}_" for name in names]
+    else:
+        names = [f"column {len(features) + place + 1}" for place in range(outputs)]
+    both = next((name for name in names if name in taken), None)
+    if both is not None:
+        raise DataError(
+            f"a feature and the label are both called {both!r}: leave the label out of the features, X.drop(columns={both!r}), or "
+            "rename one of them"
+        )
+    twice = frames.twice_among(names)
+    if twice is not None:
+        raise DataError(f"two labels are called {twice!r}; rename one")
+    return names
 
 
 def _new_job() -> int:
     return secrets.randbelow((1 << 128) - 1) + 1
 
 
-def _number_of(job: str) -> int:
-    try:
-        number = int(job, 16)
-    except ValueError:
-        number = 0
-    if len(job) != 32 or number == 0:
-        raise DataError(f"{job!r} is no id of a job: it has 32 hexadecimal digits, not all 0")
+def _number_of(job: Any) -> int:
+    is_id = isinstance(job, str) and len(job) == 32 and not job.strip("0123456789abcdefABCDEF")
+    number = int(job, 16) if is_id else 0
+    if number == 0:
+        raise DataError(f"{shown(job)} is no id of a job: it has 32 hexadecimal digits, not all 0")
     return number
 
 
-def _named(link: Link, digits: str) -> int:
+def _named(link: Link, digits: Any) -> int:
     """The job whose id begins so."""
-    if not digits or digits.strip("0123456789abcdef"):
-        raise DataError(f"{digits!r} is no beginning of a job's id: write its first hexadecimal digits")
+    if not isinstance(digits, str) or not digits or digits.strip("0123456789abcdef"):
+        raise DataError(f"{shown(digits)} is no beginning of a job's id: write its first hexadecimal digits")
     if len(digits) == 32:
         return _number_of(digits)
     found = [status.job for status in coordinator.jobs_of(link) if status.job.startswith(digits)]
@@ -284,8 +303,11 @@ def _named(link: Link, digits: str) -> int:
 
 
 def _shown(progress: Progress) -> Callable[[Round], object] | None:
-    if not progress:
+    progress = plain(progress)
+    if progress is None or progress is False:
         return None
+    if progress is not True and not callable(progress):
+        raise DataError(f"progress cannot be {shown(progress)}: it is called with each round, or True writes a line for each")
     return _line if progress is True else progress
 
 

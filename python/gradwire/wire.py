@@ -3,6 +3,7 @@ of the wire; does not know sockets, threads or the clock."""
 
 from __future__ import annotations
 
+import math
 import struct
 import unicodedata
 import zlib
@@ -388,7 +389,11 @@ def round_of(reader: Reader) -> Round:
         raise malformed("reserved bytes of ROUND are not zero")
     if not rows:
         raise malformed("ROUND tells of no validation rows")
-    return Round(number, rounds, loss, rows, nodes, merged, skipped, us / 1e6, metrics_of(reader))
+    metrics = metrics_of(reader)
+    is_score = metrics.get(2, 0.0) <= rows and not any(metrics.get(tag, 0.0) < 0.0 for tag in (2, 3, 4))
+    if not 1 <= number <= rounds or not math.isfinite(loss) or not is_score:
+        raise malformed(f"ROUND tells of round {number} of {rounds}, with a loss of {loss} and metrics {metrics}")
+    return Round(number, rounds, loss, rows, nodes, merged, skipped, us / 1e6, metrics)
 
 
 def notice(reader: Reader) -> Notice:

@@ -1,12 +1,16 @@
 """From arrays and frames to inputs: random choices, scales, classes, categories, and what is refused."""
 
+import datetime
+import decimal
 import re
 import struct
 import unittest
+import warnings
+from pathlib import Path
 
 import numpy as np
 
-from gradwire import columns, dataset, randomness, recipe, table, targets
+from gradwire import columns, dataset, frames, options, randomness, recipe, specification, targets, training
 from gradwire.columns import Categories, Names, Number
 from gradwire.errors import DataError
 from gradwire.schema import Schema, SchemaColumn, absent_numbers
@@ -27,7 +31,7 @@ def prepare(X, y, **options):
     options = {"split": 0.2, "shards": None, "usual_shards": 4, "seed": 1, **options}
     target = targets.of(y, options.pop("task", None))
     names = [f"t{place}" for place in range(target.values.shape[1] if isinstance(target, targets.Numbers) else 1)]
-    return dataset.prepare(table.of(X), target, names, **options)
+    return dataset.prepare(frames.of(X), target, names, **options)
 
 
 class RandomChoices(unittest.TestCase):
@@ -161,12 +165,145 @@ class Labels(unittest.TestCase):
         cases = [
             ([1.0, np.nan], None, "no finite numbers"), (["a", "b"], "regress", "classify"), ([1, 1], "classify", "1 class"),
             ([[1, 2], [2, 1]], "classify", "regress"), (np.array(["a", 1.5], object), None, "leave out rows"),
-            (np.array([None, 1.5], object), None, "no finite"), (np.array([(1,), 2], object), None, "neither"), ([1j, 2], None, "Complex"), ([], None, "empty"), ([1, 2], "x", "task"),
+            (np.array([None, 1.5], object), None, "are missing"), (np.array(["2024-02-29"], "M8[D]"), None, "seconds"),
+            (np.array([1, 2], "m8[s]"), "regress", "seconds"), (np.array([np.timedelta64("NaT")]), None, "seconds"),
+            (np.array([0, 2**53, 2**53 + 1]), None, "texts that are no numbers"), (np.array([0, -(2**53) - 1, -(2**53)], object), None, "texts that"),
+            (np.array(["0", str(2**53), str(2**53 + 1)]), None, "texts that are no numbers"), (np.array([(1,), 2], object), None, "neither"), ([1j, 2], None, "Complex"), ([], None, "empty"), ([1, 2], "x", "task"),
             (np.arange(70_000), "classify", "65535"),
         ]  # fmt: skip
         for y, task, words in cases:
             with self.assertRaisesRegex(DataError, words):
                 targets.of(np.array(y), task)
+        with self.assertRaisesRegex(DataError, "masked"):
+            targets.of(np.ma.masked_array([1, 2, 3], mask=[True, False, False]), None)
+
+    def test_whole_numbers_beyond_those_that_floats_tell_apart_are_fitted_and_told_apart_as_names(self):
+        ids = np.array([0, 2**53, 2**53 + 1])
+        self.assertEqual(targets.of(ids, "regress").values.tolist(), [[0.0], [2.0**53], [2.0**53]])
+        names = [f"id {number}" for number in ids]
+        self.assertEqual(targets.of(np.array(names), None).names, names)
+        # As one number in two forms they are one class, as ever.
+        self.assertEqual(self.names([str(2**53), f"{2**53}.0", "0"]), ["0", str(2**53)])
+
+    def test_the_class_of_one_label_is_named_as_among_others(self):
+        for label, name in [(1, "1"), (True, "1"), (np.int64(7), "7"), (" a ", "a"), ("", "missing"), (b"a", "a"), (0.5, "0.5")]:
+            self.assertEqual(targets.name_of(label), name)
+        for wrong in (None, (1,), np.datetime64("2024-02-29")):
+            with self.assertRaises(DataError):
+                targets.name_of(wrong)
+
+
+class Options(unittest.TestCase):
+    def fields(self, rows=20, is_of_classes=True, **asked):
+        return recipe.fields(rows, 4, is_of_classes=is_of_classes, **asked)
+
+    def test_numpys_scalars_and_arrays_are_numbers(self):
+        asked = {
+            "eta": 0.25, "rounds": 3, "batch": 8, "patience": 2, "dropout": 0.5, "weight_decay": 0.125, "label_smoothing": 0.25,
+            "warmup": 1, "clip": 2.0, "target_accuracy": 0.5, "seed": 7,
+        }  # fmt: skip
+        wanted = self.fields(**asked, hidden=[8])
+        for kind in (np.float64, np.float32):
+            told = {name: kind(value) if isinstance(value, float) else np.int64(value) for name, value in asked.items()}
+            for hidden in (np.int64(8), [np.int64(8)], np.array([8])):
+                self.assertEqual(self.fields(**told, hidden=hidden), wanted)
+        self.assertEqual(self.fields(fields={"hidden": np.array([4, 2]), "eta": np.float64(0.5)})["hidden"], [4, 2])
+        encoded = {name: np.float32(0.5) for name in ("eta", "dropout")}
+        required = {"inputs": 1, "classes": 2, "shards": [(1, bytes(32))], "validation": (1, bytes(32))}
+        self.assertEqual(specification.encode(required | encoded), specification.encode(required | {"eta": 0.5, "dropout": 0.5}))
+
+    def test_options_that_cannot_be_used_are_refused_with_a_cure(self):
+        wrong = {
+            "batch": (0, -5, "x", 32.0), "rounds": (0, 2.5, "x"), "warmup": (-1, 1.5, "x"), "eta": ("x", [1]), "activation": ("gelu", 77),
+            "optimiser": ("x", 9), "loss": ("x", 7), "schedule": ("x", 2), "patience": ("x", -1), "fields": ([1], {"hidden": "x"}, {"bad": 1}),
+            "hidden": ([8] * 65, [8.0]),
+        }  # fmt: skip
+        for name, values in wrong.items():
+            for value in values:
+                with self.assertRaises(DataError, msg=(name, value)) as refused:
+                    self.fields(**{name: value})
+                self.assertLess(len(str(refused.exception)), 200)
+        with self.assertRaisesRegex(DataError, "exponential"):
+            self.fields(schedule="x")
+        with self.assertRaises(DataError):
+            self.fields(schedule="exponential", eta_decay="x")
+        self.assertEqual(self.fields(optimiser=3), self.fields(optimiser="momentum"))
+        X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+        for options in (
+            {"shards": 2.5}, {"shards": "x"}, {"rare": 0}, {"rare": 1.5}, {"rare": "x"}, {"scale": 5}, {"impute": None},
+        ):  # fmt: skip
+            with self.assertRaises(DataError, msg=options):
+                prepare(X, y, **options)
+
+    def test_what_train_is_asked_is_checked_before_a_coordinator_is(self):
+        X, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+        for options in (
+            {"progress": 1}, {"job": "-" + "f" * 31}, {"job": 5}, {"cluster": "\u00e9"}, {"name": 5}, {"name": None}, {"name": "\ud800"},
+            {"seed": 1.0}, {"seed": 2**64}, {"validation": X}, {"start_from": "x"}, {"class_weight": {0: "a"}}, {"class_weight": {}},
+            {"class_weight": {5: 1.0}}, {"retry_for": "x"}, {"address": 5105},
+        ):  # fmt: skip
+            with self.assertRaises(DataError, msg=options):
+                training.train(X, y, **{"address": "127.0.0.1:1", "retry_for": 0, **options})
+
+    def test_one_class_alone_may_weigh_more(self):
+        prepared = prepare(np.arange(40.0).reshape(20, 2), np.arange(20) % 2)
+        self.assertEqual(training._class_weights({1: np.float64(5.0)}, prepared), [1.0, 5.0])
+
+    def test_a_path_names_the_data(self):
+        self.assertEqual(options.text("name", Path("trees.csv")), "trees.csv")
+        self.assertIs(type(options.text("name", np.str_("x"))), str)
+
+
+class Arrays(unittest.TestCase):
+    def test_what_is_masked_is_missing(self):
+        data = np.ma.masked_array([[1.0, -999.0], [3, 4]], mask=[[False, True], [False, False]])
+        columns = frames.of(data)
+        self.assertEqual(columns[0].values.tolist(), [1.0, 3.0])
+        self.assertEqual(np.isnan(columns[1].values).tolist(), [True, False])
+        whole = np.ma.masked_array([[1, 2], [3, 4]], mask=[[True, False]] * 2)
+        self.assertTrue(np.isnan(frames.of(whole)[0].values).all())
+        schema = prepare(np.arange(40.0).reshape(20, 2), np.arange(20) % 2).schema
+        filled = data.filled(np.nan)
+        self.assertEqual(schema.inputs(data).tolist(), schema.inputs(filled).tolist())
+
+    def test_what_is_no_array_is_refused(self):
+        class Sparse:
+            nnz = 0
+
+            def toarray(self):
+                raise AssertionError
+
+        class Strict:
+            def __array__(self, *_, **__):
+                raise RuntimeError("requires grad")
+
+        schema = prepare(np.arange(40.0).reshape(20, 2), np.arange(20) % 2).schema
+        for wrong in ([[1.0], [1.0, 2.0]], Sparse(), Strict()):
+            for take in (frames.of, schema.inputs):
+                with self.assertRaises(DataError):
+                    take(wrong)
+
+    def test_a_table_of_another_library_is_refused_with_a_cure(self):
+        class DataFrame:
+            columns, dtypes = ["a"], ["f8"]
+
+            def __array__(self, *_, **__):
+                return np.zeros((20, 1))
+
+        schema = prepare(np.arange(20.0)[:, None], np.arange(20) % 2).schema
+        for take in (frames.of, schema.inputs):
+            with self.assertRaisesRegex(DataError, "to_pandas"):
+                take(DataFrame())
+
+    def test_sentences_show_numbers_as_numbers(self):
+        X, y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with self.assertRaisesRegex(DataError, "row 0 has 1e\\+200"):
+                prepare(X, np.where(y == 0, 1e200, y * 1e199), task="regress")
+        schema = prepare(np.arange(20.0)[:, None], np.arange(20) % 2, scale="standard").schema
+        with self.assertRaisesRegex(DataError, "row 0 has 1e\\+100"):
+            schema.inputs([[1e100]])
 
 
 class Preparing(unittest.TestCase):
@@ -297,7 +434,7 @@ class Frames(unittest.TestCase):
         })  # fmt: skip
 
     def test_columns_are_what_their_types_say(self):
-        columns = {column.name: column for column in table.of(self.frame())}
+        columns = {column.name: column for column in frames.of(self.frame())}
         kinds = {name: column.kind for name, column in columns.items()}
         self.assertEqual(kinds, {"n": "number", "i": "number", "flag": "boolean", "c": "category", "o": "category"})
         self.assertTrue(np.isnan(columns["i"].values[1]))
@@ -313,7 +450,54 @@ class Frames(unittest.TestCase):
             (dates[[]], "no columns"),
         ]:
             with self.assertRaisesRegex(DataError, words):
-                table.of(frame)
+                frames.of(frame)
+
+    def test_values_that_are_neither_numbers_nor_names_are_refused_by_their_type(self):
+        day, time = datetime.date(2024, 2, 29), datetime.time(12)
+        for values in ([day, None], [time], [decimal.Decimal("1.5")], [pandas.Timestamp("2024-02-29 12:00")], [datetime.timedelta(1)]):
+            with self.assertRaisesRegex(DataError, "seconds"):
+                frames.of(pandas.DataFrame({"c": pandas.Series(values, dtype=object)}))
+        with self.assertRaisesRegex(DataError, "seconds"):
+            frames.of(pandas.DataFrame({"c": pandas.period_range("2024", periods=2, freq="D")}))
+        for values in ([[1]], [{}]):
+            with self.assertRaisesRegex(DataError, "lists"):
+                frames.of(pandas.DataFrame({"c": pandas.Series(values, dtype=object)}))
+        halves = pandas.DataFrame({"c": pandas.Series(["\ud800", "a"] * 10, dtype=object)})
+        with self.assertRaises(DataError):
+            training.train(halves, np.arange(20) % 2, "127.0.0.1:1", retry_for=0)
+        # As categories, which somebody said they are, they are names.
+        self.assertEqual(frames.of(pandas.DataFrame({"c": pandas.Series([day]).astype("category")}))[0].kind, "category")
+
+    def test_a_truth_value_beside_numbers_is_a_category_of_its_own_whatever_comes_first(self):
+        for values in ([1, True, "1", None], [True, 1, None, "1"]):
+            names = frames.names_of(pandas.Series(values, dtype=object))
+            told = [names.texts[code] if code >= 0 else None for code in names.codes]
+            self.assertEqual(told, [None if value is None else str(value) for value in values])
+
+    def test_a_boolean_column_takes_whatever_says_true_and_false(self):
+        frame = pandas.DataFrame({"n": np.arange(20.0), "flag": np.arange(20) % 3 == 0})
+        schema = prepare(frame, np.arange(20) % 2).schema
+        wanted = schema.inputs(pandas.DataFrame({"n": [1.0] * 3, "flag": pandas.array([True, False, None], "boolean")})).tolist()
+        for flags in ([True, False, None], [True, False, np.nan], ["yes", "No", "NA"], ["True", "false", ""]):
+            told = pandas.DataFrame({"n": [1.0] * 3, "flag": pandas.Series(flags, dtype=object)})
+            self.assertEqual(schema.inputs(told).tolist(), wanted, flags)
+        self.assertEqual(schema.inputs(pandas.DataFrame({"n": [1.0] * 3, "flag": [1, 0, np.nan]})).tolist(), wanted)
+        with self.assertRaisesRegex(DataError, "'perhaps'.*true and false"):
+            schema.inputs(pandas.DataFrame({"n": [1.0], "flag": ["perhaps"]}))
+
+    def test_a_name_that_stands_twice_is_refused_where_it_matters(self):
+        frame = pandas.DataFrame({"a": np.arange(20.0), "b": np.arange(20.0) ** 2})
+        schema = prepare(frame, np.arange(20) % 2).schema
+        twice = pandas.concat([frame, frame[["a"]] * 9], axis=1)
+        with self.assertRaisesRegex(DataError, "two columns of the frame are called 'a'"):
+            schema.inputs(twice)
+        other = pandas.concat([frame, frame[["a"]].set_axis(["x"], axis=1), frame[["a"]].set_axis(["x"], axis=1)], axis=1)
+        self.assertEqual(schema.inputs(other).tolist(), schema.inputs(frame).tolist())
+        with self.assertRaisesRegex(DataError, "X.drop"):
+            training.train(frame, frame["b"] > 9, "127.0.0.1:1", retry_for=0)
+        target = targets.of(np.arange(20) % 2, None)
+        names = training._target_names(np.arange(20), target, frames.of(frame.set_axis(["target", "b"], axis=1)), True)
+        self.assertEqual(names, ["target_"])
 
     def test_rows_are_found_by_names_and_arrays_by_places(self):
         frame = pandas.DataFrame({"a": np.arange(20.0), "b": ["x", "y"] * 10, "c": np.arange(20.0) ** 2})

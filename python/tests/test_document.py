@@ -14,6 +14,11 @@ TEXT = (book.ROOT / "docs" / "python.md").read_text()
 NEEDED = [name for name in ("pandas", "sklearn") if importlib.util.find_spec(name) is None]
 
 
+class Distribution(unittest.TestCase):
+    def test_the_packages_license_is_gradwires(self):
+        self.assertEqual(*((directory / "LICENSE").read_text() for directory in (book.ROOT, book.ROOT / "python")))
+
+
 @unittest.skipUnless(os.environ.get("GRADWIRE_ADDRESS"), "GRADWIRE_ADDRESS names no coordinator")
 class Sessions(unittest.TestCase):
     @unittest.skipIf(NEEDED, f"there is no {' and no '.join(NEEDED)}")

@@ -82,6 +82,8 @@ def tables():
     X = normal(14, 3)
     yield "classes of two rows", X, np.arange(14) % 7, {"task": "classify"}, ["--task", "classify"]
     yield "fewer rows than shards", X[:4], np.arange(4) % 2, {}, []
+    # From 1e16 on numbers are written with an exponent.
+    yield "numbers of eighteen digits", normal(200, 3) * 1e17, normal(200, 1)[:, 0] * 1e18, {}, []
     X = normal(6_000, 3)
     yield "other options", X, told(X, 5), {
         "hidden": (12, 7), "activation": "tanh", "optimiser": "momentum", "momentum": 0.5, "weight_decay": 0.01, "eta": 0.03, "batch": 64,
@@ -108,7 +110,7 @@ class Fleet(unittest.TestCase):
         return json.loads(ended.stdout.splitlines()[-1]), out.read_bytes()
 
     def test_tables_give_the_same_fingerprint_and_the_same_file_as_the_client(self):
-        self.assertEqual(len({name for name, *_ in tables()}), 31)
+        self.assertEqual(len({name for name, *_ in tables()}), 32)
         for name, X, y, options, words in tables():
             with self.subTest(name):
                 paths = [self.directory / "X.npy", self.directory / "y.npy"]
@@ -264,3 +266,38 @@ class Fleet(unittest.TestCase):
             self.assertEqual(estimator.feature_names_in_.tolist(), ["a", "b"])
         with self.assertRaises(ValueError):
             estimator.predict(frame[["b", "a"]])
+
+    @unittest.skipUnless(sklearn and pandas, "there is no scikit-learn, or no pandas")
+    def test_an_estimator_knows_a_column_of_names_in_whatever_type_it_comes_later(self):
+        frame = pandas.DataFrame({"a": np.arange(60.0), "b": pandas.Categorical([1, 2, 3] * 20)})
+        estimator = gradwire.GradwireClassifier(rounds=20).fit(frame, np.arange(60) % 3)
+        numbers = frame.assign(b=[1, 2, 3] * 20)
+        self.assertEqual(estimator.predict(numbers).tolist(), estimator.predict(frame).tolist())
+        missing = frame.head(3).assign(b=np.nan)
+        self.assertEqual(estimator.predict(missing).tolist(), estimator.model_.predict(missing).tolist())
+
+    @unittest.skipUnless(sklearn and pandas, "there is no scikit-learn, or no pandas")
+    def test_an_estimator_refuses_labels_that_are_none(self):
+        X = np.arange(40.0).reshape(20, 2)
+        days = np.datetime64("2024-02-29") + np.arange(20)
+        missing = pandas.array(["a", None] * 10, "string")
+        mixed = np.array(["a", 1] * 10, object)
+        for estimator, labels in [
+            (gradwire.GradwireClassifier, [days, missing, mixed, np.array([0, 2**53, 2**53 + 1])[np.arange(20) % 3]]),
+            (gradwire.GradwireRegressor, [days, days - days[0], np.ma.masked_array(X[:, 0], mask=X[:, 1] > 9)]),
+        ]:
+            for y in labels:
+                with self.assertRaises(gradwire.DataError, msg=y):
+                    estimator(rounds=1).fit(X, y)
+
+    @unittest.skipUnless(sklearn, "there is no scikit-learn")
+    def test_a_search_takes_numpys_numbers_in_other_processes_too(self):
+        from sklearn.model_selection import GridSearchCV, cross_val_score
+
+        X, y = np.random.default_rng(8).normal(size=(80, 3)), np.arange(80) % 2
+        search = GridSearchCV(gradwire.GradwireClassifier(hidden=(4,), rounds=2), {"eta": np.logspace(-3, -1, 2)}, cv=2).fit(X, y)
+        self.assertIn(search.best_params_["eta"], (0.001, 0.1))
+        with self.assertRaises(gradwire.Refused) as refused:
+            estimator = gradwire.GradwireClassifier(hidden=(4,), rounds=2, eta=-1.0)
+            cross_val_score(estimator, X, y, cv=2, n_jobs=2, error_score="raise")
+        self.assertEqual(refused.exception.code, "SPECIFICATION")

@@ -1,7 +1,9 @@
 """A client among coordinators that break rules, are full, or say that it went wrong: it raises, in time, and comes back
 where that is of use."""
 
+import copy
 import itertools
+import pickle
 import socket
 import struct
 import threading
@@ -11,7 +13,7 @@ from unittest import mock
 import numpy as np
 
 import gradwire
-from gradwire import coordinator, link, objects, specification, wire
+from gradwire import address, coordinator, link, objects, specification, wire
 from gradwire.errors import ConnectionFailed, DataError, Interrupted, ProtocolError, Refused
 
 from . import book
@@ -20,7 +22,7 @@ from .peer import Peer
 NETWORK = [1, 2]
 LAYERS = [(np.array([[0.25, -0.25]], np.float32), np.zeros(2, np.float32))]
 WEIGHTS = objects.encode_weights(NETWORK, LAYERS)
-VALUES = specification.decode(book.bytes_of(dict(book.blocks("specification"))["smallest"]))
+VALUES = specification.decode(book.bytes_of(dict(book.blocks("specification"))["smallest"])) | {"rounds": 3}
 JOB = 7
 
 
@@ -40,6 +42,11 @@ def done(fingerprint=None, weights=None, size=None) -> bytes:
 def round_of(number: int) -> bytes:
     return struct.pack("<IIdQIIIIQIHd", number, 3, 0.5, 1, 1, 1, 0, 0, 1900, 1, 2, 0.0)
 
+
+WRONG_ADDRESSES = (
+    "box:", "box:0", "box:99999", ":5105", "box:port", "box:\u00b2", "http://box:5105", "a\0b:1", 5105, ("box",), ("box", "x"),
+    ("box", -1), ["box", 1, 2], b"box:1",
+)  # fmt: skip
 
 ACCEPTED = struct.pack("<BBHII", 3, 0, 0, 0, 0)
 
@@ -77,7 +84,7 @@ def honest(connection) -> None:
 
 def watching(peer: Peer, retry_for: float = 0.0, held=None, **options) -> coordinator.Watching:
     held = {} if held is None else held
-    return coordinator.Watching(link.Address(*peer.address), JOB, VALUES, objects=held, retry_for=retry_for, **options)
+    return coordinator.Watching(address.Address(*peer.address), JOB, VALUES, objects=held, retry_for=retry_for, **options)
 
 
 def after_submit(*said):
@@ -138,6 +145,26 @@ class Answers(unittest.TestCase):
             watching(peer, held={digest: rows}).run()
         # As much as the coordinator takes, of what is asked for.
         self.assertEqual(b"".join(pieces), rows[: 40 + 1024 - 48])
+
+    def test_rounds_that_a_job_cannot_have_are_refused_and_not_kept(self):
+        def told(number, rounds, loss=0.5, errors=0.0, squares=0.0):
+            head = struct.pack("<IIdQIIIIQ", number, rounds, loss, 1, 1, 1, 0, 0, 1900)
+            return head + struct.pack("<IHdHd", 2, 2, errors, 3, squares)
+
+        wrong = [
+            told(4, 4), told(1, 2), told(0, 3), told(4, 3), told(1, 3, loss=float("nan")), told(1, 3, errors=2.0), told(1, 3, squares=-4.0),
+        ]  # fmt: skip
+        for payload in wrong:
+            with Peer(after_submit(("ACCEPTED", ACCEPTED), ("ROUND", payload))) as peer, self.assertRaises(ProtocolError):
+                watching(peer).run()
+
+    def test_weights_larger_than_an_object_may_be_are_not_fetched(self):
+        watch = coordinator.Watching(address.Address("box", 1), JOB, VALUES | {"hidden": [1 << 16, 1 << 16]}, objects=None)
+        weights = objects.digest_of(b"")
+        size = objects.weights_bytes(specification.network(watch.values))
+        said = wire.decode("DONE", done(specification.fingerprint(watch.semantic, weights), weights, size))
+        with self.assertRaisesRegex(ProtocolError, "at most"):
+            watch._done(None, said)
 
     def test_what_a_coordinator_lies_about_is_found_out(self):
         wrong = bytes(range(32))
@@ -437,9 +464,9 @@ class ComingBack(unittest.TestCase):
     def test_a_name_that_nobody_knows_is_not_waited_for(self):
         clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count()), sleep=mock.Mock())
         with mock.patch.object(coordinator, "time", clock), self.assertRaisesRegex(ConnectionFailed, "^no coordinator: the host"):
-            coordinator.Watching(link.Address("nobody.invalid", 1), JOB, VALUES, objects={}, retry_for=3.0).run()
+            coordinator.Watching(address.Address("nobody.invalid", 1), JOB, VALUES, objects={}, retry_for=3.0).run()
         with self.assertRaisesRegex(ConnectionFailed, "^no coordinator: the host lab..lan cannot be found"):
-            link.dial(link.Address("lab..lan", 5105), None)
+            link.dial(address.Address("lab..lan", 5105), None)
 
     def test_a_coordinator_that_does_not_come_back_is_given_up_with_the_words_for_later(self):
         def dies(connection):
@@ -489,18 +516,52 @@ class AtTheKeyboard(unittest.TestCase):
         self.assertFalse([thread for thread in threading.enumerate() if thread.name.startswith("gradwire")])
 
 
+    def test_what_a_callback_raises_says_how_the_job_is_found(self):
+        def script(connection):
+            connection.greet()
+            connection.say("ROUND", connection.hear().request, round_of(1))
+            connection.hear_to_the_end()
+
+        def fails(_):
+            raise RuntimeError("no room")
+
+        with Peer(script) as peer, self.assertRaisesRegex(RuntimeError, "no room") as failed:
+            watching(peer, on_round=fails).run()
+        if hasattr(failed.exception, "add_note"):
+            self.assertIn(f"gradwire.attach('{JOB:032x}')", failed.exception.__notes__[0])
+
+
+class OutOfAPool(unittest.TestCase):
+    def test_every_exception_comes_whole_out_of_another_process(self):
+        refused = Refused("NO_NODES", "none", True, 1, 2, 3)
+        refused.job = "ab" * 16
+        for error in (
+            refused, ProtocolError("MAGIC", "no", 4, 5), Interrupted("stopped", "cd" * 16), DataError("x"), gradwire.UnknownHost("y"),
+            gradwire.Unanswered("z"),
+        ):  # fmt: skip
+            for back in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+                self.assertIs(type(back), type(error))
+                self.assertEqual((str(back), back.args, back.__dict__), (str(error), error.args, error.__dict__))
+
+
 class Addresses(unittest.TestCase):
     def test_argument_environment_and_default_come_in_this_order(self):
         with mock.patch.dict("os.environ", {"GRADWIRE_ADDRESS": "lab:5200"}):
-            self.assertEqual(link.address_of("box:1"), ("box", 1))
-            self.assertEqual(link.address_of(), ("lab", 5200))
+            self.assertEqual(address.address_of("box:1"), ("box", 1))
+            self.assertEqual(address.address_of(), ("lab", 5200))
         with mock.patch.dict("os.environ", {"GRADWIRE_ADDRESS": ""}):
-            self.assertEqual(link.address_of(), ("127.0.0.1", 5105))
-        for text, address in [("box", ("box", 5105)), ("[::1]:7", ("::1", 7)), ("::1", ("::1", 5105)), ("[::1]", ("::1", 5105))]:
-            self.assertEqual(link.address_of(text), address)
-        for wrong in ("box:", "box:0", "box:99999", ":5105", "box:port"):
-            with self.assertRaises(ConnectionFailed, msg=wrong):
-                link.address_of(wrong)
+            self.assertEqual(address.address_of(), ("127.0.0.1", 5105))
+        for text, wanted in [("box", ("box", 5105)), ("[::1]:7", ("::1", 7)), ("::1", ("::1", 5105)), ("[::1]", ("::1", 5105)), (("box", 7), ("box", 7))]:
+            self.assertEqual(address.address_of(text), wanted)
+        for wrong in WRONG_ADDRESSES:
+            with self.assertRaises(DataError, msg=repr(wrong)):
+                address.address_of(wrong)
+
+    def test_a_cluster_has_a_name_that_may_travel(self):
+        self.assertEqual((address.cluster_of("lab-1"), address.cluster_of(None)), ("lab-1", None))
+        for wrong in ("", "\u00e9", "x" * 65, "a b", 5):
+            with self.assertRaises(DataError, msg=repr(wrong)):
+                gradwire.jobs("127.0.0.1:1", cluster=wrong)
 
     def test_where_nothing_listens_the_sentence_says_so(self):
         with Peer(honest) as peer:
@@ -549,6 +610,8 @@ class Jobs(unittest.TestCase):
                 with self.assertRaises(Refused) as refused:
                     gradwire.attach(job, peer.address)
                 self.assertEqual((refused.exception.code, peer.connections), ("UNKNOWN_JOB", 3))
+                with self.assertRaisesRegex(DataError, "retry_for"):
+                    gradwire.jobs(peer.address, retry_for="x")
             # Not at all, and not for ever.
             for retry_for in (0, 0.05):
                 with Peer(recovering) as peer, self.assertRaises(Refused) as refused:
