@@ -151,8 +151,8 @@ impl NodesFile {
     }
 
     /// The nodes in the file, if it has changed since it was read, or what is wrong with it: once for each change. A file
-    /// that has changed since the last look, too, is perhaps being written, and is left alone until the next. It may be
-    /// empty now.
+    /// that has changed since the last look, too, is perhaps being written, and is left alone until the next. It may name no node
+    /// now, but not have no text at all: an editor may have cut it off, or a full disk.
     pub fn look(&mut self) -> Option<Result<Vec<NodeAddress>, NodesFileError>> {
         let now = stamp(&self.path);
         let is_at_rest = std::mem::replace(&mut self.seen, now) == now;
@@ -160,6 +160,7 @@ impl NodesFile {
             return None;
         }
         let nodes = match now {
+            Some((_, 0, _)) => Err(NodesFileError::NoNodes { path: self.path.clone() }),
             Some(_) => read_nodes(&self.path),
             None => Err(self.unreadable()),
         };
@@ -495,6 +496,8 @@ mod tests {
             assert_eq!(nodes, parse("a,1").unwrap());
             fs::write(&path, "# none").unwrap();
             assert_eq!(looked_twice(&mut file), Some(Ok(Vec::new())));
+            fs::write(&path, "").unwrap();
+            assert!(looked_twice(&mut file).unwrap().unwrap_err().contains("names no node"), "a file that was cut off");
         }
 
         #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,12 @@ impl DiskError {
     /// the disk.
     pub(crate) fn lacks_descriptor(&self) -> bool {
         matches!(self.why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    }
+
+    /// Whether there was no room for it, on the disk or in what its owner may take of it. Of a failed sync that does not matter.
+    pub(crate) fn lacks_room(&self) -> bool {
+        let is_full = matches!(self.why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        is_full && self.doing != Doing::Sync
     }
 }
 
@@ -260,6 +266,15 @@ pub(crate) fn name_of(path: &Path) -> Option<PathBuf> {
         path = directory.join(target);
     }
     Some(path)
+}
+
+/// Gives a file that is to take the place of another one's name the other's permissions, where there is one: what others may not
+/// read does not become readable by being written anew.
+pub(crate) fn keep_mode(replaced: &Path, file: &File) -> io::Result<()> {
+    match fs::metadata(replaced) {
+        Ok(there) => file.set_permissions(fs::Permissions::from_mode(there.permissions().mode() & 0o777)),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The directory that a file is in.

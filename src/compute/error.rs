@@ -22,7 +22,10 @@ impl fmt::Display for StartError {
         match self {
             Self::Arithmetic(difference) => f.write_str(&difference.where_kernels_are_chosen()),
             Self::Listen(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
+            Self::Thread(error) => write!(
+                f,
+                "no thread could be started: {error}. Allow more memory or processes (ulimit -v, ulimit -u), or the control group more"
+            ),
         }
     }
 }

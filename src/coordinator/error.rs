@@ -31,7 +31,10 @@ impl fmt::Display for StartError {
             Self::Updates(error) => {
                 write!(f, "the state directory cannot take updates: {error}. Make room or mend the disk")
             }
-            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
+            Self::Thread(error) => write!(
+                f,
+                "no thread could be started: {error}. Allow more memory or processes (ulimit -v, ulimit -u), or the control group more"
+            ),
         }
     }
 }

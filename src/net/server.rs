@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::THREAD_STACK_BYTES;
 use super::connection_slots::{ConnectionSlot, ConnectionSlots};
@@ -152,7 +152,12 @@ struct Shared {
     crowd: Crowd,
 }
 
+/// That no connection can be accepted is told this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 fn accept_all(listener: &Listener, stopping: &AtomicBool, shared: &Arc<Shared>) {
+    // What is wrong stays so for a while, and is tried again ten times a second.
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = listener.accept();
         if stopping.load(Ordering::Acquire) {
@@ -162,8 +167,17 @@ fn accept_all(listener: &Listener, stopping: &AtomicBool, shared: &Arc<Shared>) 
             Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => {
-                // Out of descriptors, most likely: connections that end will free some.
-                log::warn!("cannot accept a connection: {error}; trying again");
+                if told.is_none_or(|told| told.elapsed() > TELL_AGAIN) {
+                    told = Some(Instant::now());
+                    // Connections that end free some.
+                    let cure = match error.raw_os_error() {
+                        Some(libc::EMFILE) => {
+                            ". Raise the limit of open files (ulimit -n), or take fewer --connections"
+                        }
+                        _ => "",
+                    };
+                    log::warn!("cannot accept a connection: {error}; trying again{cure}");
+                }
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

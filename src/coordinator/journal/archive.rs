@@ -2,7 +2,7 @@
 //! memory. Owns what is held for that; any thread may ask, and reads the disk itself.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -299,6 +299,11 @@ impl Archive {
     /// Weights that were to be kept are not.
     pub(super) fn let_go(&self, weights: &Digest) {
         self.inner().kept.remove(weights);
+    }
+
+    /// No weights of rounds are kept any more; the jobs of which there were some.
+    pub(super) fn let_go_of_all(&self) -> BTreeSet<JobId> {
+        std::mem::take(&mut self.inner().kept).into_values().collect()
     }
 
     /// A job is not known any more.

@@ -372,6 +372,11 @@ impl Directory {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
+    /// Removes the weights of rounds that are kept of a job. Not synced: whoever finds them can do without them.
+    pub(crate) fn remove_kept_weights(&self, job: JobId) -> Result<(), DiskError> {
+        self.kept_weights(job)?.iter().try_for_each(|digest| self.remove_if_there(&self.weights(job, digest)))
+    }
+
     /// Waits until the names of a job's files are on the disk.
     pub(crate) fn sync_job(&self, job: JobId) -> Result<(), DiskError> {
         self.sync(&self.job(job))

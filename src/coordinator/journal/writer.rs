@@ -150,7 +150,22 @@ impl Writer {
         match &self.behind {
             None if !is_stopped => log::info!("the journal is written"),
             _ => log::error!(
-                "the journal cannot be written: {why}. What jobs did since it could is lost, and is done again after the next start"
+                "the journal cannot be written: {why}. What jobs did since it could is lost, and is done again after the next start{}",
+                self.unbegun()
+            ),
+        }
+    }
+
+    /// What is to be said of jobs of which nothing is written.
+    fn unbegun(&self) -> String {
+        let jobs: Vec<String> =
+            self.writers.iter().filter(|(_, writer)| !writer.has_begun).map(|(job, _)| job.to_string()).collect();
+        match &jobs[..] {
+            [] => String::new(),
+            [job] => format!("; job {job}, of which nothing could be written, is not known then: submit it again"),
+            jobs => format!(
+                "; jobs {}, of which nothing could be written, are not known then: submit them again",
+                jobs.join(", ")
             ),
         }
     }
@@ -315,12 +330,12 @@ impl Writer {
     /// A job is written: what need not be held for it any more is let go.
     fn settle(&mut self, job: JobId, was_behind: bool) -> Result<(), Stop> {
         // An end that was told must not be undone by the loss of one file: it takes the place of the state before, too.
-        if let (Some(directory), Some(writer)) = (&self.directory, self.writers.get_mut(&job))
-            && writer.state.status.ended_ms != 0
-            && let Err(error) = writer.write(job, directory, self.tail_bytes_max)
-        {
+        let has_ended = self.writers.get(&job).is_some_and(|writer| writer.state.status.ended_ms != 0);
+        if has_ended && let Err(error) = self.with_room(|journal| journal.write_state(job)) {
             // It is as if nothing of the end were written: the next try writes it to both places.
-            writer.is_dirty = true;
+            if let Some(writer) = self.writers.get_mut(&job) {
+                writer.is_dirty = true;
+            }
             return self.failed(&error, was_behind);
         }
         if let Err(error) = self.keep_weights(job) {
@@ -352,25 +367,60 @@ impl Writer {
     }
 
     fn write(&mut self, job: JobId) -> Result<(), DiskError> {
-        let Some(writer) = self.writers.get_mut(&job) else { return Ok(()) };
-        if let Some(directory) = &self.directory {
-            if !writer.has_begun {
-                let needed = objects_of(&writer.state.specification);
-                let held: Vec<_> =
-                    needed.keys().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
-                let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
-                directory.put_objects(&objects)?;
-                // What is left of a job of this id that could not be read is not to be mixed with it.
-                directory.remove_job(job)?;
-                directory.begin_job(job)?;
-                self.retention.begin(job, needed);
-                self.begins_job = true;
-            }
-            writer.write(job, directory, self.tail_bytes_max)?;
+        self.with_room(|journal| journal.write_all(job))?;
+        if let Some(writer) = self.writers.get_mut(&job) {
+            writer.has_begun = true;
+            writer.is_dirty = false;
         }
-        writer.has_begun = true;
-        writer.is_dirty = false;
         Ok(())
+    }
+
+    /// Writes something, if need be in the room of checkpoints: nothing depends on them.
+    fn with_room(&mut self, write: impl Fn(&mut Writer) -> Result<(), DiskError>) -> Result<(), DiskError> {
+        match write(self) {
+            Err(error) if error.lacks_room() && self.removes_checkpoints(&error) => write(self),
+            written => written,
+        }
+    }
+
+    /// Removes the checkpoints of all jobs, and keeps none from now on. Tells whether there were any.
+    fn removes_checkpoints(&mut self, why: &DiskError) -> bool {
+        let Some(directory) = &self.directory else { return false };
+        let jobs = self.archive.let_go_of_all();
+        self.kept_bytes_max = 0;
+        self.writers.values_mut().for_each(|writer| writer.kept_bytes = 0);
+        if jobs.is_empty() {
+            return false;
+        }
+        log::warn!("{why}; checkpoints make room: jobs take longer to verify");
+        for job in jobs {
+            if let Err(error) = directory.remove_kept_weights(job) {
+                log::warn!("checkpoints of job {job} are not all removed: {error}");
+            }
+        }
+        true
+    }
+
+    /// What is new of a job, and its data if nothing of it is written yet.
+    fn write_all(&mut self, job: JobId) -> Result<(), DiskError> {
+        let (Some(directory), Some(writer)) = (&self.directory, self.writers.get(&job)) else { return Ok(()) };
+        if !writer.has_begun {
+            let needed = objects_of(&writer.state.specification);
+            let held: Vec<_> = needed.keys().filter_map(|digest| Some((*digest, self.store.get(digest)?))).collect();
+            let objects: Vec<(Digest, &[u8])> = held.iter().map(|(digest, bytes)| (*digest, &bytes[..])).collect();
+            directory.put_objects(&objects)?;
+            // What is left of a job of this id that could not be read is not to be mixed with it.
+            directory.remove_job(job)?;
+            directory.begin_job(job)?;
+            self.retention.begin(job, needed);
+            self.begins_job = true;
+        }
+        self.write_state(job)
+    }
+
+    fn write_state(&mut self, job: JobId) -> Result<(), DiskError> {
+        let (Some(directory), Some(writer)) = (&self.directory, self.writers.get_mut(&job)) else { return Ok(()) };
+        writer.write(job, directory, self.tail_bytes_max)
     }
 
     /// Lets go of weights that are written; keeps them for who verifies a part of the job, where it is time for a checkpoint.

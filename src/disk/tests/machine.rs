@@ -39,6 +39,8 @@ pub(super) struct Machine {
     pub(super) fails_at: Option<u64>,
     pub(super) fails_one_in: Option<u32>,
     pub(super) is_full: bool,
+    /// Whose files make room when they are removed: a directory's name.
+    pub(super) makes_room: Option<&'static str>,
     pub(super) lacks_descriptors: bool,
     pub(super) does_less: bool,
     /// Time that calls have taken, and that a sync takes.
@@ -81,6 +83,7 @@ impl Machine {
             fails_at: None,
             fails_one_in: None,
             is_full: false,
+            makes_room: None,
             lacks_descriptors: false,
             does_less: false,
             clock_us: 0,

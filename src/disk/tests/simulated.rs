@@ -6,6 +6,7 @@
 //! was not is lost. A power cut leaves of all that was not synced any part, in any order; a killed program leaves everything.
 //! Every call is a step, and at each one the power may go, the program be killed, or the call fail.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::TryLockError;
 use std::io::{self, ErrorKind};
@@ -54,6 +55,12 @@ impl SimulatedDisk {
     /// There is no room on it, or there is again.
     pub(crate) fn fill(&self, is_full: bool) {
         self.machine().is_full = is_full;
+    }
+
+    /// There is no room on it until a file is removed of a directory of this name.
+    pub(crate) fn fill_until_removed_of(&self, directory: &'static str) {
+        let mut machine = self.machine();
+        (machine.is_full, machine.makes_room) = (true, Some(directory));
     }
 
     /// No file can be opened, or all can again.
@@ -195,6 +202,10 @@ impl Disk for SimulatedDisk {
         self.machine().call(format_args!("remove {}", path.display()), |machine| {
             machine.node(path)?;
             machine.rename(Some(machine.place(path)?), None);
+            let directory = path.parent().and_then(Path::file_name);
+            if machine.makes_room.is_some() && directory == machine.makes_room.map(OsStr::new) {
+                (machine.is_full, machine.makes_room) = (false, None);
+            }
             Ok(())
         })
     }

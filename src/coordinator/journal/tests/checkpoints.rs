@@ -1,7 +1,8 @@
 //! What is kept of a job for who verifies a part of it: how far apart, how much of it, and that it goes with the job.
 
-use super::within_rounds::{begin, weights_after, write};
+use super::within_rounds::{assert_is_after_steps, begin, weights_after, write};
 use super::*;
+use crate::disk::tests::simulated::{SimulatedDisk, Stop};
 
 /// Steps of the job.
 const STEPS: u64 = 30;
@@ -85,4 +86,28 @@ fn a_checkpoint_that_the_disk_does_not_take_is_left_out_and_the_job_goes_on() {
     std::fs::remove_file(&place).unwrap();
     (10..12).for_each(|step| write(&mut harness, job, &specification, step..step + 1));
     assert_eq!(kept(&harness, &specification).0, [11, 12], "nothing is told of that is not there");
+}
+
+#[test]
+fn checkpoints_make_room_on_a_full_disk_for_what_their_job_needs() {
+    let (disk, job) = (SimulatedDisk::new(1), JobId(7));
+    let root = Path::new("/srv/gradwire/coordinator-5105");
+    let open = || Harness::of(Directory::open_on(Arc::new(disk.clone()), root).expect("a directory"));
+    let mut harness = open();
+    let specification = begin(&mut harness, job, 1);
+    (0..5).for_each(|step| write(&mut harness, job, &specification, step..step + 1));
+    assert_eq!(kept(&harness, &specification).0, [1, 2, 3, 4, 5]);
+    disk.fill_until_removed_of("weights");
+    (5..8).for_each(|step| write(&mut harness, job, &specification, step..step + 1));
+    assert!(harness.writer.behind.is_none(), "{:?}", harness.writer.behind);
+    // The last steps' are in the states.
+    let (kept, weights_alone) = kept(&harness, &specification);
+    assert!(
+        kept.iter().all(|step| *step >= 7) && weights_alone.iter().all(|step| *step >= 7),
+        "{kept:?} {weights_alone:?}"
+    );
+    assert_eq!(harness.writer.writers[&job].kept_bytes, 0);
+    drop(harness);
+    disk.restart(Stop::Power);
+    assert_is_after_steps(&open().recover()[0], &specification, 8);
 }
