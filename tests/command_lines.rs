@@ -279,6 +279,57 @@ fn every_option_also_comes_from_the_environment_and_the_command_line_wins() {
 }
 
 #[test]
+fn what_the_environment_says_of_other_commands_is_no_part_of_one() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (file, model, page) = (path("beans.csv"), path("beans.safetensors"), path("beans.html"));
+    let rows: String = (0..40).map(|row| format!("{}.5,{}\n", row * 7 % 40, ["a", "b"][row % 2])).collect();
+    std::fs::write(&file, format!("weight,kind\n{rows}")).unwrap();
+    // A coordinator that is named wherever it stands, and an option whose name begins with another's; port 1 has none.
+    for (variable, words) in [
+        ("GRADWIRE_LOCAL", &["--rounds", "3", "127.0.0.1", "1"][..]),
+        ("GRADWIRE_POLICY", &["--local-steps", "8", "127.0.0.1", "1"]),
+        ("GRADWIRE_POLICY", &["127.0.0.1", "1", "jobs"]),
+    ] {
+        let said = said_with(&[(variable, "1"), ("GRADWIRE_RETRY_FOR", "0")], CLIENT, words);
+        assert!(said.contains("127.0.0.1:1"), "{variable}: {said}");
+    }
+    // Options that need another one, which is not given.
+    let train = ["--local", "1", "--data", &*file, "--rounds", "1", "--out", &*model, "--quiet"];
+    assert!(Command::new(CLIENT).args(train).output().unwrap().status.success());
+    for (variable, value) in [("GRADWIRE_HEADER", "yes"), ("GRADWIRE_ON_ERROR", "leave")] {
+        let output =
+            Command::new(CLIENT).args(["report", &*model, "--out", &*page]).env(variable, value).output().unwrap();
+        assert!(output.status.success(), "{variable}: {output:?}");
+    }
+    // Where it is given, they count, and where it is missing on the line itself, that is said.
+    let said = said_with(&[("GRADWIRE_ON_ERROR", "perhaps")], CLIENT, &["report", &*model, "--data", &*file]);
+    assert!(said.contains("perhaps"), "{said}");
+    let said = said_with(&[("GRADWIRE_ON_ERROR", "leave")], CLIENT, &["report", &*model, "--header", "yes"]);
+    assert!(said.contains("--data"), "{said}");
+    let said = said_with(&[("GRADWIRE_TEST", "0.1")], CLIENT, &["schema", &*file]);
+    assert!(said.contains("weight") && !said.contains("no such file"), "{said}");
+}
+
+#[test]
+fn a_schema_takes_what_decides_which_rows_are_learned_from() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("beans.csv");
+    // Of categories of two rows each, those that are told apart have both among the rows that train.
+    let row = |row: usize| format!("{}.5,f{},{}\n", row * row % 401, row * 7 % 200, ["a", "b"][row % 2]);
+    std::fs::write(&file, format!("weight,field,kind\n{}", (0..400).map(row).collect::<String>())).unwrap();
+    let file = file.to_str().unwrap();
+    let said =
+        |arguments: &[&str]| printed(CLIENT, &[&["schema", file, "--json", "--category", "field"], arguments].concat());
+    let usual = said(&[]);
+    for asked in [&["--test", "0.4"][..], &["--validate-split", "last:0.4"], &["--recipe", "classic"]] {
+        assert_ne!(said(asked), usual, "{asked:?}");
+    }
+    assert!(["2", "3", "4"].iter().any(|seed| said(&["--seed", seed]) != usual));
+    assert_eq!(said(&["--test", "none", "--seed", "1", "--recipe", "default"]), usual);
+}
+
+#[test]
 fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
     let wrong = [("GRADWIRE_KEEP_JOBS", "many"), ("GRADWIRE_WORKERS", "many"), ("GRADWIRE_RETRY_FOR", "ever")];
     for (program, arguments, variable) in [

@@ -20,7 +20,7 @@ const UNTAKEN: [&str; 4] = ["help", "version", "out", "report"];
 
 /// The variable of an option, whose name is given without `--`.
 pub fn variable(option: &str) -> String {
-    format!("GRADWIRE_{}", option.replace('-', "_").to_uppercase())
+    format!("GRADWIRE_{}", option.replace('-', "_").to_ascii_uppercase())
 }
 
 /// The value that the environment has for an option; an empty one counts as none, as shells have no other way to take it back.
@@ -42,7 +42,9 @@ pub fn set() -> Vec<(String, String)> {
 /// `except`. A mistake ends the program with a sentence.
 #[cfg(feature = "coordinator")]
 pub fn matches(line: Command, words: Vec<OsString>, except: &[&str]) -> ArgMatches {
-    let mut line = with_environment(line, &words, except).term_width(super::columns());
+    let left_out = unfitting(&line, &words, except);
+    let left_out: Vec<&str> = left_out.iter().map(String::as_str).collect();
+    let mut line = with_environment(line, &words, &left_out).term_width(super::columns());
     line.try_get_matches_from_mut(&words).unwrap_or_else(|mut error| {
         if error.kind() == ErrorKind::UnknownArgument
             && let Some(ContextValue::String(got)) = error.get(ContextKind::InvalidArg)
@@ -68,6 +70,39 @@ pub fn matches(line: Command, words: Vec<OsString>, except: &[&str]) -> ArgMatch
         let told = super::print(error.render().to_string().trim_end()).map(|()| super::Exit::Success);
         std::process::exit(told.unwrap_or_else(|failure| failure.exit) as i32)
     })
+}
+
+/// What the environment does not add: `except`, and options that need another one which neither the words nor the environment give.
+/// They are left out of such a command, as those are that it does not have.
+#[cfg(feature = "coordinator")]
+fn unfitting(line: &Command, words: &[OsString], except: &[&str]) -> Vec<String> {
+    let lacks = |except: &[&str]| {
+        let read = with_environment(line.clone(), words, except).try_get_matches_from(words);
+        read.is_err_and(|error| error.kind() == ErrorKind::MissingRequiredArgument)
+    };
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let mut left_out = except.to_vec();
+    if !lacks(except) {
+        return owned(except);
+    }
+    let of_all = std::iter::once(line).chain(line.get_subcommands());
+    let names = of_all.flat_map(Command::get_arguments).filter_map(Arg::get_long);
+    left_out.extend(names.filter(|name| value(name).is_some()));
+    left_out.sort_unstable();
+    left_out.dedup();
+    // What the words themselves lack is told with whatever the environment adds.
+    if lacks(&left_out) {
+        return owned(except);
+    }
+    // Each comes back that lacks nothing beside those that have.
+    let is_open = |name: &&str| !except.contains(name);
+    while let Some(fewer) = (0..left_out.len()).filter(|&place| is_open(&left_out[place])).find_map(|place| {
+        let fewer = [&left_out[..place], &left_out[place + 1..]].concat();
+        (!lacks(&fewer)).then_some(fewer)
+    }) {
+        left_out = fewer;
+    }
+    owned(&left_out)
 }
 
 /// The option that an unknown one is close to, among those of the command that the words name.

@@ -7,10 +7,12 @@ pub mod environment;
 mod terminal;
 
 use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind, Write as _};
+use std::path::PathBuf;
 use std::process::{self, ExitCode};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -175,7 +177,7 @@ impl Interrupts {
             self.0.forever().for_each(|_| {
                 IS_INTERRUPTED.store(true, Ordering::SeqCst);
                 if IS_INTERRUPTIBLE.load(Ordering::SeqCst) {
-                    process::exit(Exit::Interrupted as i32);
+                    end_interrupted();
                 }
                 let _ = sender.try_send(());
             });
@@ -195,11 +197,28 @@ static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub fn interruptible<T>(work: impl FnOnce() -> T) -> T {
     IS_INTERRUPTIBLE.store(true, Ordering::SeqCst);
     if IS_INTERRUPTED.load(Ordering::SeqCst) {
-        process::exit(Exit::Interrupted as i32);
+        end_interrupted();
     }
     let done = work();
     IS_INTERRUPTIBLE.store(false, Ordering::SeqCst);
     done
+}
+
+/// A file that is being written, which is not to stay behind half written.
+static PART: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Names the file that an interrupt within [`interruptible`] removes before it ends the program; none where it is whole.
+pub fn remove_when_interrupted(part: Option<PathBuf>) {
+    *PART.lock().unwrap_or_else(PoisonError::into_inner) = part;
+}
+
+/// Ends the program, and leaves no half-written file behind.
+fn end_interrupted() -> ! {
+    if let Some(part) = PART.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // One that has gone by itself is none to remove.
+        let _ = fs::remove_file(part);
+    }
+    process::exit(Exit::Interrupted as i32)
 }
 
 /// Waits for an interrupt, or for the news that the program cannot go on: these then.

@@ -175,7 +175,7 @@ impl Session<'_> {
         let (_, page) = self.ask(|conversation| {
             let job = self.find(conversation, name)?;
             if job.state != JobState::Done {
-                return Err(report::not_done(&listing::standing(&job), self.access, job.job).into());
+                return Err(report::not_done(&listing::standing(&job), self.access, &job).into());
             }
             let work = describe(conversation, job.job)?;
             let mut history = History::of(&work);

@@ -8,6 +8,7 @@ use crate::model::conformance::Difference;
 use crate::net::{DialError, FetchError};
 use crate::wire::ErrorCode;
 use crate::wire::message::Error;
+use crate::wire::text::shown;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -135,9 +136,11 @@ impl fmt::Display for ConnectionError {
             ConnectionError::Dial(error) => write!(f, "no coordinator: {error}"),
             ConnectionError::Lost(why) => write!(f, "the connection to the coordinator has ended: {why}"),
             ConnectionError::Refused(error) if error.code == ErrorCode::Unexpected => {
-                write!(f, "the coordinator does not know how to answer: {}; is it of an older version?", error.text)
+                let text = shown(&error.text);
+                write!(f, "the coordinator does not know how to answer: {text}; is it of an older version?")
             }
-            ConnectionError::Refused(error) => f.write_str(&error.text),
+            // What a peer writes is not to turn the terminal's lines round.
+            ConnectionError::Refused(error) => shown(&error.text).fmt(f),
             ConnectionError::Object(error) => error.fmt(f),
             ConnectionError::Lie(what) => f.write_str(what),
             ConnectionError::Arithmetic(difference) => difference.fmt(f),
@@ -155,6 +158,14 @@ impl From<ConnectionError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_coordinator_says_is_shown_with_its_marks_of_direction_escaped() {
+        for code in [ErrorCode::Conflict, ErrorCode::Unexpected] {
+            let said = ConnectionError::Refused(Error::new(code, 0, "no \u{202e}\u{1b}[2J")).to_string();
+            assert!(said.contains("no \\u{202e}\\u{1b}[2J"), "{said}");
+        }
+    }
 
     #[test]
     fn only_what_the_coordinator_says_may_pass_is_tried_again() {

@@ -22,7 +22,7 @@ use crate::dataset::{BadRow, NO_LABEL, Place, RawOptions, RawRow, RawRows};
 use crate::model::figures::{ClassCounts, ClassFigures, OfClass};
 use crate::model::scaling::{Target, TargetScale};
 use crate::model::{Evaluator, InputLayout, Inputs, Kernel};
-use crate::wire::text::{Align, Table, shown};
+use crate::wire::text::{Align, Table, counted, shown};
 
 /// Scores that are kept for the areas under curves, at most: half a gibibyte.
 const SCORES_MAX: usize = 1 << 27;
@@ -415,7 +415,13 @@ impl Figures {
             }
             (Figures::Classes(_), Target::Values(_)) => String::new(),
         };
-        vec![line("rows", &format!("{} judged{words}", self.rows())), line("baseline", &guess)]
+        let mut lines = vec![line("rows", &format!("{} judged{words}", self.rows())), line("baseline", &guess)];
+        if let (Figures::Classes(figures), Target::Classes(names)) = (self, target) {
+            let supports: Vec<u64> = figures.by_class.iter().map(|class| class.support).collect();
+            let few = figures::few_of_rarest(names, &supports, &counted(figures.rows, "row"));
+            lines.extend(few.map(|text| line("few rows", &text)));
+        }
+        lines
     }
 
     /// The figures.

@@ -3,6 +3,7 @@
 
 use crate::model::figures::{ClassFigures, TOP, ValueFigures, ValueSums};
 use crate::model::scaling::TargetScale;
+use crate::wire::text::shown;
 
 /// A figure: what it is called, the model's, the guess's. None where there is none.
 pub(super) type Figure = (&'static str, Option<f64>, Option<f64>);
@@ -10,6 +11,24 @@ pub(super) type Figure = (&'static str, Option<f64>, Option<f64>);
 /// The name of the figure that says how often the right class is among the first [`TOP`].
 pub(super) const IN_TOP: &str = "top_3_accuracy";
 const _: () = assert!(TOP == 3);
+
+/// Rows of a class below which figures that weigh classes alike are chance, and rows in all from on which that is worth a word: of
+/// fewer all figures are.
+const FEW_OF_CLASS: u64 = 10;
+const ROWS_ENOUGH: u64 = 100;
+
+/// That few of the rows that judge a model, of each class as many, are of the rarest class that is there.
+pub(super) fn few_of_rarest(names: &[String], supports: &[u64], of: &str) -> Option<String> {
+    let there = names.iter().zip(supports).filter(|(_, support)| **support > 0);
+    let (name, &rows) = there.min_by_key(|(_, support)| **support)?;
+    (rows < FEW_OF_CLASS && supports.iter().sum::<u64>() >= ROWS_ENOUGH).then(|| {
+        let (are, rest) = if rows == 1 { ("is", "it") } else { ("are", "them") };
+        format!(
+            "only {rows} of the {of} {are} of the class {}: balanced accuracy and AUC rest on {rest}, and other rows may say otherwise",
+            shown(name)
+        )
+    })
+}
 
 /// A figure that is a part of something, a loss or R²; none may be there.
 pub(super) fn rate(value: Option<f64>) -> String {
@@ -124,6 +143,15 @@ mod tests {
         assert_eq!((in_top, auc), (("top_3_accuracy", Some(0.75), Some(11.0 / 12.0)), ("auc", None, None)));
         let exact: f64 = [4.0, 1.0, 4.0, 3.0f64].map(|support| -support / 12.0 * (support / 12.0).ln()).iter().sum();
         assert!(log_loss == Some(0.5) && (entropy.unwrap() - exact).abs() < 1e-12);
+    }
+
+    #[test]
+    fn few_rows_of_a_class_are_said_where_there_are_enough_of_others() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let said = |supports: [u64; 3]| few_of_rarest(&names, &supports, "540 test rows");
+        assert_eq!((said([300, 10, 230]), said([50, 3, 0])), (None, None));
+        assert!(said([500, 0, 3]).unwrap().starts_with("only 3 of the 540 test rows are of the class c: "));
+        assert!(said([500, 1, 30]).unwrap().starts_with("only 1 of the 540 test rows is of the class b: "));
     }
 
     #[test]

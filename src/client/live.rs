@@ -119,7 +119,7 @@ impl Live {
             return self.erase();
         }
         let mut lines = self.text(columns, self.last_at.elapsed());
-        if let [curve, mark, _, ..] = &mut lines[..] {
+        if let ([curve, mark, ..], true) = (&mut lines[..], self.has_curve()) {
             (*curve, *mark) = (Paint::Plot.over(curve), Paint::Good.over(mark));
         }
         self.put(&format!("{}{}\n", self.take_back(), lines.join("\n")));
@@ -151,7 +151,7 @@ impl Live {
     /// The lines, each narrower than the terminal, so that none is wrapped.
     fn text(&self, columns: usize, since_last: Duration) -> Vec<String> {
         let mut lines = Vec::new();
-        if let (Some(best), [_, _, ..]) = (&self.best, &self.points[..]) {
+        if let Some(best) = self.best.as_ref().filter(|_| self.has_curve()) {
             let name = best.headline.name;
             let room = (columns - 1).saturating_sub(name.len() + 1).min(CURVE_COLUMNS_MAX);
             let (curve, marked) = self.curve(room, best);
@@ -167,6 +167,11 @@ impl Live {
             lines.extend(fleet.lines().take(FLEET_LINES_MAX).map(cut));
         }
         lines
+    }
+
+    /// Whether the first two lines are a curve and the mark of its best round: one round is none.
+    fn has_curve(&self) -> bool {
+        self.best.is_some() && self.points.len() > 1
     }
 
     /// The rounds so far in at most so many columns, and the column of the best one. Where rounds share a column, the best of them
@@ -211,7 +216,8 @@ impl Live {
         if room < BAR_COLUMNS_MIN {
             return text.chars().take(columns - 1).collect();
         }
-        let full = (done * room as f64) as usize;
+        // Whoever shows this may be told more rounds than there are.
+        let full = ((done * room as f64) as usize).min(room);
         let (full_character, empty) = if self.has_blocks { ("█", "░") } else { ("#", "-") };
         format!("[{}{}] {text}", full_character.repeat(full), empty.repeat(room - full))
     }
@@ -321,6 +327,24 @@ mod tests {
             );
             assert!(text.iter().all(|line| line.chars().count() < columns), "{columns}: {text:?}");
         }
+    }
+
+    #[test]
+    fn two_lines_are_a_curve_and_its_mark_from_the_second_round_on() {
+        let mut live = live(true, 4);
+        live.fleet(&format!("nodes 40 of 41 active: {}", "10.0.0.1:5106 368k rows/s 1620 tasks, ".repeat(40)));
+        live.round(1, Duration::from_secs(1), accuracy(10.0), true);
+        assert!(live.text(80, Duration::ZERO).len() > 2 && !live.has_curve());
+        live.round(2, Duration::from_secs(1), accuracy(20.0), true);
+        assert!(live.has_curve() && live.text(80, Duration::ZERO)[1].contains('^'));
+    }
+
+    #[test]
+    fn more_rounds_than_there_are_fill_the_bar() {
+        let mut live = live(false, 4);
+        live.round(9, Duration::from_secs(1), None, true);
+        let bar = live.text(80, Duration::ZERO).pop().unwrap();
+        assert!(bar.starts_with(&format!("[{}] 9 of 4", "#".repeat(BAR_COLUMNS_MAX))), "{bar}");
     }
 
     #[test]

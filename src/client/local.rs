@@ -18,6 +18,9 @@ use crate::net::{IpAddr, SocketAddr};
 /// Nodes in one process, at most.
 pub const NODES_MAX: u32 = 64;
 
+/// A connection within this process is lost, too, where the machine has no time for it; it is made again for so long.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
 /// What the cluster is like.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalCluster {
@@ -49,7 +52,6 @@ pub fn train(local: LocalCluster, options: &Options, interrupts: &Receiver<()>) 
     // They are in this process: that they do not come is no case, but waiting for ever would be worse.
     coordinator.await_active(nodes.len(), Duration::from_secs(10));
     let target = Target { host: free.ip().to_string(), port: coordinator.address().port() };
-    // What ends in this process does not come back.
-    let access = Access { target, cluster: None, retry_for: Duration::ZERO };
+    let access = Access { target, cluster: None, retry_for: RETRY_FOR };
     super::run(&access, options, plan, interrupts, true)
 }

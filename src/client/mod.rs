@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `options` | what a user asks for |
 //! | `plan` | from options and data to a specification and the objects it names |
+//! | `division` | which rows validate and test |
+//! | `start` | a saved model to start from |
 //! | `encoded` | its rows as objects, and which columns make a network too large |
 //! | `usual`, `rates` | numbers that nobody asks for; how learning rates go over the rounds |
 //! | `work` | a job as the client knows it, in words and as a model file |
@@ -46,6 +48,7 @@ mod confusion;
 mod connection_error;
 mod contradictions;
 mod conversation;
+mod division;
 mod doctor;
 mod encoded;
 mod evaluate;
@@ -78,6 +81,7 @@ mod schema;
 mod score;
 mod sink;
 mod standing;
+mod start;
 mod usual;
 mod verdict;
 mod verify;
@@ -103,7 +107,7 @@ pub use predict::{PredictOptions, predict};
 use render::Renderer;
 use report::Reporting;
 pub use report::report;
-pub use schema::schema;
+pub use schema::{SchemaOptions, schema};
 use watching::{Watching, Way};
 
 /// Trains a job at a coordinator.

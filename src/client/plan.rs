@@ -5,19 +5,21 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::division::Division;
 use super::encoded::{self, keep, rows_object};
+use super::figures;
 use super::notes::Words;
-use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName, TestRows};
+use super::options::{ClassWeight, Options, OuterOptions, Output, RecipeName};
 use super::rates::with_rates;
 use super::reading;
 use super::sample::TrainingSample;
+use super::start;
 use super::usual;
 use super::work::Work;
 use crate::cli::{self, Exit, Failure};
-use crate::dataset::{Dataset, DatasetError, Fault, Preparation, Report, Scaling, ShardCount, Sharding, Target, Task};
+use crate::dataset::{Dataset, DatasetError, Preparation, Prepared, Report, ShardCount, Sharding, Target, Targets};
 use crate::job::{JobId, Operation, Specification};
 use crate::model::file::ModelFile;
-use crate::model::scaling::TargetScale;
 use crate::model::{
     ARITHMETIC, BatchSize, Loss, Network, Optimiser, Outer, OuterOptimiser, Recipe, Schedule, TargetKind, Training,
 };
@@ -25,7 +27,7 @@ use crate::net;
 use crate::store::Store;
 use crate::wire::object::{self, ObjectKind};
 use crate::wire::specification;
-use crate::wire::text::shown;
+use crate::wire::text::counted;
 
 /// What a recipe says beyond the local mathematics.
 struct Defaults {
@@ -33,29 +35,18 @@ struct Defaults {
     rounds: u32,
     hidden: u32,
     shards: u32,
-    scaling: Scaling,
     sharding: Sharding,
 }
 
 impl RecipeName {
     fn defaults(self) -> Defaults {
         match self {
-            RecipeName::Default => Defaults {
-                recipe: Recipe::DEFAULT,
-                rounds: 40,
-                hidden: 192,
-                shards: 4,
-                scaling: Scaling::Usual,
-                sharding: Sharding::Stratified,
-            },
-            RecipeName::Classic => Defaults {
-                recipe: Recipe::CLASSIC,
-                rounds: 25,
-                hidden: 20,
-                shards: 11,
-                scaling: Scaling::None,
-                sharding: Sharding::Contiguous,
-            },
+            RecipeName::Default => {
+                Defaults { recipe: Recipe::DEFAULT, rounds: 40, hidden: 192, shards: 4, sharding: Sharding::Stratified }
+            }
+            RecipeName::Classic => {
+                Defaults { recipe: Recipe::CLASSIC, rounds: 25, hidden: 20, shards: 11, sharding: Sharding::Contiguous }
+            }
         }
     }
 }
@@ -78,43 +69,23 @@ impl Plan {
         let usage = |error: &dyn fmt::Display| Failure::new(Exit::Usage, error);
         let defaults = options.recipe.defaults();
         let dataset = dataset(options)?;
-        if options.validate_split.is_some() && dataset.says_which_validate() {
-            return Err(usage(&DatasetError { file: dataset.name().to_owned(), fault: Fault::TwoSplits }));
-        }
+        let division = Division::of(options);
+        division.check(&dataset)?;
         let start = match &options.start_from {
             None => None,
             Some(path) => Some(ModelFile::read(path).map_err(|error| usage(&error))?),
         };
-        let split = options.validate_split.unwrap_or_else(|| match options.recipe {
-            RecipeName::Default => dataset.default_split(),
-            RecipeName::Classic => dataset.classic_split(),
-        });
-        let test = match (&options.test, options.recipe) {
-            (Some(TestRows::None | TestRows::File(_)), _) | (None, RecipeName::Classic) => None,
-            (Some(TestRows::Split(split)), _) => Some(*split),
-            (None, RecipeName::Default) => dataset.default_test(options.validate_split.is_some()),
-        };
         let preparation = Preparation {
-            split,
-            test,
-            scaling: options.scale.unwrap_or(defaults.scaling),
+            split: division.validation(&dataset),
+            test: division.testing(&dataset),
+            scaling: division.scaling(),
             sharding: defaults.sharding,
             shards: options.shards.map_or(ShardCount::Usual(defaults.shards), ShardCount::Exactly),
             seed: options.seed,
         };
-        if (dataset.task(), options.recipe) == (Task::Regress, RecipeName::Classic) {
-            return Err(usage(
-                &"the recipe classic tells classes apart: leave out --recipe classic, or --task regress",
-            ));
-        }
         let mut prepared = dataset.prepare(&preparation).map_err(|error| refused(&error, options.output))?;
-        let is_divided = options.validate_split.is_some();
-        if options.test.is_none() && options.recipe == RecipeName::Default {
-            prepared.warnings.extend(dataset.no_usual_test(is_divided));
-        }
-        if !is_divided {
-            prepared.warnings.extend(dataset.more_than_usual_validate());
-        }
+        prepared.warnings.extend(division.remarks(&dataset));
+        prepared.warnings.extend(few_of_rarest(&prepared));
         let report = options.data.as_ref().map(|_| dataset.report(Some(&prepared.schema)));
         let hidden = options.hidden.clone().unwrap_or_else(|| vec![defaults.hidden]);
         let outputs = prepared.target.outputs() as u32;
@@ -153,7 +124,8 @@ impl Plan {
         let initial = match start {
             None => None,
             Some(model) => {
-                check_start(&model, &network, &prepared.target).map_err(|text| usage(&text))?;
+                let remark = start::check(&model, &network, &prepared).map_err(|text| usage(&text))?;
+                prepared.warnings.extend(remark);
                 let bytes = object::encode_parameters(ObjectKind::Weights, &network, &model.parameters);
                 Some(keep(&objects, bytes))
             }
@@ -231,12 +203,21 @@ impl Plan {
     }
 }
 
+/// That hardly a row judges the model on one of its classes, where that is so.
+fn few_of_rarest(prepared: &Prepared) -> Option<String> {
+    let (name, rows) = match &prepared.test {
+        Some(test) => ("test row", test),
+        None => ("validation row", &prepared.validation),
+    };
+    let (Target::Classes(names), Targets::Classes(labels)) = (&prepared.target, &rows.targets) else { return None };
+    let mut supports = vec![0; names.len()];
+    labels.iter().for_each(|&label| supports[label as usize] += 1);
+    figures::few_of_rarest(names, &supports, &counted(labels.len() as u64, name))
+}
+
 /// The data that are asked for.
 fn dataset(options: &Options) -> Result<Dataset, Failure> {
-    let mut read = options.read.clone();
-    if let Some(TestRows::File(path)) = &options.test {
-        read.test = Some(path.clone());
-    }
+    let read = Division::of(options).reading(&options.read);
     let Some(path) = &options.data else {
         let of_files = [("--validate", &read.validation), ("--test", &read.test)];
         return match of_files.into_iter().find_map(|(name, path)| path.as_ref().map(|path| (name, path))) {
@@ -456,30 +437,5 @@ fn loss_for(target: &Target, asked: Option<Loss>) -> Result<Loss, String> {
         }
         (None, TargetKind::Labels) => Ok(Loss::CrossEntropy),
         (None, TargetKind::Values) => Ok(Loss::SquaredError),
-    }
-}
-
-fn check_start(model: &ModelFile, network: &Network, target: &Target) -> Result<(), String> {
-    if model.network != *network {
-        return Err(format!("the model to start from is {}, and this job's network is {network}", model.network));
-    }
-    let names = |scales: &[TargetScale]| scales.iter().map(|scale| scale.name().to_owned()).collect::<Vec<_>>();
-    match (&model.target, target) {
-        (Target::Classes(known), Target::Classes(classes)) if known == classes => Ok(()),
-        (Target::Classes(_), Target::Classes(_)) => {
-            Err("the model to start from knows other classes than the data".to_owned())
-        }
-        (Target::Values(known), Target::Values(scales)) if names(known) == names(scales) => Ok(()),
-        (Target::Values(known), Target::Values(scales)) => Err(format!(
-            "the model to start from fits {}, and this job is to fit {}",
-            shown(&names(known).join(", ")),
-            shown(&names(scales).join(", "))
-        )),
-        (Target::Classes(_), Target::Values(_)) => {
-            Err("the model to start from tells classes apart, and this job is to fit numbers".to_owned())
-        }
-        (Target::Values(_), Target::Classes(_)) => {
-            Err("the model to start from fits numbers, and this job is to tell classes apart".to_owned())
-        }
     }
 }

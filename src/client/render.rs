@@ -19,7 +19,7 @@ use crate::dataset::Report;
 use crate::job::{JobId, JobState, Metrics, NodeTasks, RoundSummary, Specification, Summary};
 use crate::wire::ErrorCode;
 use crate::wire::message::{Accepted, Notice, NoticeKind};
-use crate::wire::text::counted;
+use crate::wire::text::{counted, shown};
 
 /// Who says what goes to stderr.
 const WHO: &str = "client: ";
@@ -226,7 +226,7 @@ impl Renderer {
             return Ok(());
         }
         if self.output != Output::Json {
-            self.say(&notice.text);
+            self.say(&shown(&notice.text).to_string());
             self.live.draw();
             return Ok(());
         }

@@ -2,33 +2,47 @@
 
 use std::path::Path;
 
+use super::division::Division;
 use super::fitted::fitted;
-use super::options::Output;
+use super::options::{Output, RecipeName, TestRows};
 use super::{plan, reading, render};
 use crate::cli::{self, Exit, Failure};
-use crate::dataset::{Dataset, ReadOptions, Scaling};
+use crate::dataset::{Dataset, ReadOptions, Scaling, ValidationSplit};
 
-/// That of a job whose seed nobody names.
-const SEED: u64 = 1;
+/// What a job would be asked of its data.
+#[derive(Clone, Debug)]
+pub struct SchemaOptions {
+    /// How they are read.
+    pub read: ReadOptions,
+    /// How numbers become inputs; as the recipe has it, if none.
+    pub scale: Option<Scaling>,
+    /// The recipe.
+    pub recipe: RecipeName,
+    /// Which rows validate.
+    pub validate_split: Option<ValidationSplit>,
+    /// Which rows only test.
+    pub test: Option<TestRows>,
+    /// The seed by which rows are drawn.
+    pub seed: u64,
+}
 
 /// Prints what becomes of each column of a file.
-pub fn schema(file: &Path, options: &ReadOptions, scaling: Option<Scaling>, output: Output) -> Result<Exit, Failure> {
+pub fn schema(file: &Path, options: &SchemaOptions, output: Output) -> Result<Exit, Failure> {
+    let SchemaOptions { recipe, validate_split, scale, seed, .. } = *options;
+    let division = Division { recipe, validate_split, test: options.test.as_ref(), scale };
+    let read = division.reading(&options.read);
     let data =
-        Dataset::read_watched(file, options, reading::watch(file)).map_err(|error| plan::refused(&error, output))?;
+        Dataset::read_watched(file, &read, reading::watch(file)).map_err(|error| plan::refused(&error, output))?;
     // What cannot be trained is shown all the same, and then why it cannot.
-    let scaling = scaling.unwrap_or(Scaling::Usual);
-    let learned = data.schema(&data.default_split(), data.default_test(false).as_ref(), scaling, SEED);
+    let split = division.validation(&data);
+    let learned = data.schema(&split, division.testing(&data).as_ref(), division.scaling(), seed);
     let report = data.report(learned.as_ref().ok().map(|(schema, _)| schema));
     match output {
         Output::Json => render::print_json(&report.to_json())?,
         Output::Table | Output::Quiet => cli::print(&fitted(report.all_lines(), cli::columns()).join("\n"))?,
     }
-    match learned {
-        Ok((_, warnings)) => {
-            let of_groups = [data.no_usual_test(false), data.more_than_usual_validate()];
-            warnings.iter().chain(of_groups.iter().flatten()).for_each(|warning| render::say(warning));
-            Ok(Exit::Success)
-        }
-        Err(error) => Err(plan::refused(&error, output)),
-    }
+    division.check(&data)?;
+    let (_, warnings) = learned.map_err(|error| plan::refused(&error, output))?;
+    warnings.iter().chain(&division.remarks(&data)).for_each(|warning| render::say(warning));
+    Ok(Exit::Success)
 }

@@ -1,6 +1,7 @@
 //! Where what a command makes goes: to the standard output, or into a file that takes its place whole. Owns that nothing half
 //! written is taken for the whole; does not know what it is.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::cli::{Exit, Failure};
+use crate::cli::{self, Exit, Failure};
+use crate::dataset::is_hidden;
 use crate::disk;
 
 /// Where something goes.
@@ -35,7 +37,8 @@ impl Sink {
         if there.as_ref().is_ok_and(Metadata::is_dir) {
             return Err(fail(ErrorKind::IsADirectory.into()));
         }
-        let place = match disk::name_of(path).filter(|_| there.map_or(true, |there| there.is_file())) {
+        let is_replaceable = there.as_ref().map_or(true, Metadata::is_file);
+        let place = match disk::name_of(path).filter(|_| is_replaceable) {
             // Behind what others have written there.
             None => Place::Device(OpenOptions::new().append(true).open(path).map_err(fail)?, path.to_owned()),
             Some(name) => {
@@ -43,6 +46,8 @@ impl Sink {
                 // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
                 options.prefix(".gradwire-").suffix(".part").permissions(Permissions::from_mode(0o666));
                 let part = options.tempfile_in(disk::directory_of(&name)).map_err(fail)?;
+                cli::remove_when_interrupted(Some(part.path().to_owned()));
+                disk::keep_mode(&name, part.as_file()).map_err(fail)?;
                 Place::Part(part, name)
             }
         };
@@ -69,10 +74,7 @@ impl Sink {
             Place::Part(part, path) => (part.write_all(bytes), &**path),
         };
         written.map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => {
-                let text = format!("whoever read the {what} has gone before all was written");
-                Failure::new(Exit::Output, text)
-            }
+            ErrorKind::BrokenPipe => Failure::unread(),
             _ => unwritable(path, what, &error),
         })
     }
@@ -83,6 +85,7 @@ impl Sink {
         let fail = |error: &dyn std::fmt::Display| unwritable(&path, what, error);
         part.as_file().sync_all().map_err(|error| fail(&error))?;
         part.persist(&path).map_err(|error| fail(&error.error))?;
+        cli::remove_when_interrupted(None);
         disk::sync_directory(&disk::System, disk::directory_of(&path)).map_err(|error| fail(&error))
     }
 }
@@ -110,7 +113,6 @@ pub(super) fn check_output(out: &Path) -> Result<(), Failure> {
 
 /// That what goes to `out` does not take the place of what it is made from, or of what else the command writes.
 pub(super) fn check_apart<'a>(out: &Path, others: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
-    let file_of = |path: &Path| fs::metadata(path).ok().filter(Metadata::is_file).map(|file| (file.dev(), file.ino()));
     if fs::metadata(out).is_ok_and(|there| !there.is_file()) {
         return Ok(());
     }
@@ -118,6 +120,14 @@ pub(super) fn check_apart<'a>(out: &Path, others: impl IntoIterator<Item = &'a P
     // Several files of rows are one word, with commas between.
     let names = |path: &Path| path.to_str().map_or_else(Vec::new, |text| text.split(',').map(PathBuf::from).collect());
     for other in others {
+        if is_among_rows(out, other) {
+            let text = format!(
+                "{}: every file in {} is read for its rows, and this would be one of them: save it elsewhere",
+                out.display(),
+                other.display()
+            );
+            return Err(Failure::new(Exit::Usage, text));
+        }
         if is_same(other) || names(other).iter().any(|name| is_same(name)) {
             let text = format!(
                 "{}: what the command reads, or writes besides, is in this file: name another one",
@@ -127,6 +137,30 @@ pub(super) fn check_apart<'a>(out: &Path, others: impl IntoIterator<Item = &'a P
         }
     }
     Ok(())
+}
+
+/// Whether `out` would be read as rows of a directory: it is, or becomes, one of the files in it that are not hidden.
+fn is_among_rows(out: &Path, directory: &Path) -> bool {
+    if !directory.is_dir() {
+        return false;
+    }
+    let is_read = |name: Option<&OsStr>| name.is_some_and(|name| !is_hidden(name));
+    let place = |path: &Path| fs::canonicalize(disk::directory_of(path)).ok();
+    let within = fs::canonicalize(directory).ok();
+    let is_within = |path: &Path| within.is_some() && place(path) == within && is_read(path.file_name());
+    let is_new = disk::name_of(out).is_some_and(|name| is_within(&name));
+    // A file in it may be out under another name.
+    let there = file_of(out);
+    let is_linked = || {
+        let mut files = fs::read_dir(directory).into_iter().flatten().flatten();
+        files.any(|file| is_read(Some(&file.file_name())) && file_of(&file.path()) == there)
+    };
+    is_new || is_within(out) || (there.is_some() && is_linked())
+}
+
+/// Which file a path leads to.
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().filter(Metadata::is_file).map(|file| (file.dev(), file.ino()))
 }
 
 fn unwritable(path: &Path, what: &str, error: &dyn std::fmt::Display) -> Failure {
@@ -203,5 +237,37 @@ mod tests {
         assert!(!is_apart(&new, &new), "two that are written are not one either");
         let null = Path::new("/dev/null");
         assert!(is_apart(null, null));
+    }
+
+    #[test]
+    fn a_directory_of_rows_keeps_its_files_and_gets_none_but_hidden_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let [rows, elsewhere] = ["rows", "elsewhere"].map(|name| directory.path().join(name));
+        for directory in [&rows, &elsewhere] {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::write(rows.join("a.csv"), "1").unwrap();
+        fs::write(elsewhere.join("b.csv"), "1").unwrap();
+        symlink(elsewhere.join("b.csv"), rows.join("b.csv")).unwrap();
+        symlink(rows.join("new"), elsewhere.join("link")).unwrap();
+        for out in [rows.join("a.csv"), rows.join("m"), elsewhere.join("b.csv"), elsewhere.join("link")] {
+            let said = check_apart(&out, [&*rows]).unwrap_err().text;
+            assert!(said.contains("save it elsewhere"), "{said}");
+        }
+        for out in [rows.join(".m"), rows.join("_m"), elsewhere.join("m"), directory.path().join("m")] {
+            assert!(check_apart(&out, [&*rows]).is_ok(), "{}", out.display());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_is_open_to_no_more_people() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        for mode in [0o600, 0o640] {
+            fs::write(&path, "before").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            written(&path, "after");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
     }
 }

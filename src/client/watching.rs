@@ -118,7 +118,9 @@ impl Watching<'_> {
             watch.was_there |= error.is_recovering();
             let may_pass = if watch.was_there { error.may_pass() } else { error.may_pass_at_first() };
             let is_of_use = may_pass || self.submits_again(&error);
-            if !is_of_use || watch.retry.retry_for().is_zero() {
+            // What a coordinator of this process refuses it refuses for good.
+            let is_refused = self.is_local && !matches!(error, ConnectionError::Lost(_) | ConnectionError::Dial(_));
+            if !is_of_use || is_refused || watch.retry.retry_for().is_zero() {
                 return self.failed(&error, &watch, false);
             }
             let now = net::now();
@@ -200,6 +202,7 @@ impl Watching<'_> {
                     if round.round <= watch.rounds_shown {
                         continue;
                     }
+                    check_round(round.round, self.work.specification.rounds)?;
                     watch.rounds_shown = round.round;
                     watch.is_new = false;
                     if let Some(report) = &mut self.report {
@@ -371,6 +374,15 @@ impl Watching<'_> {
     }
 }
 
+/// That a job of so many rounds has this one.
+fn check_round(round: u32, rounds: u32) -> Result<(), ConnectionError> {
+    if round > rounds {
+        let text = format!("the coordinator tells of round {round}, and the job has {rounds}");
+        return Err(ConnectionError::Lie(text));
+    }
+    Ok(())
+}
+
 /// The sentence with its end: a question has one already.
 fn ended(sentence: &impl Display) -> String {
     let sentence = sentence.to_string();
@@ -431,6 +443,13 @@ mod tests {
     use super::*;
     use crate::job::{JobId, OnNoNodes, Operation, RowsRef, Specification};
     use crate::model::{ARITHMETIC, Merge, Network, Outer, Recipe, Training};
+
+    #[test]
+    fn a_round_that_a_job_has_not_is_a_lie() {
+        assert!(check_round(1, 4).is_ok() && check_round(4, 4).is_ok());
+        let Err(ConnectionError::Lie(said)) = check_round(5, 4) else { panic!("round 5 of 4") };
+        assert_eq!(said, "the coordinator tells of round 5, and the job has 4");
+    }
 
     #[test]
     fn notes_are_left_away_where_submit_would_be_too_long_with_them() {

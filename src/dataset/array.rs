@@ -1,10 +1,8 @@
-//! Arrays as IDX, .npy and .npz write them. Owns these formats; does not know what an array is for.
+//! Arrays as IDX and .npy write them. Owns these formats; does not know what an array is for.
 //!
 //! Memory is taken as bytes arrive, and never for what a header announces.
 
 use std::io::{BufReader, ErrorKind, Read};
-
-use flate2::read::DeflateDecoder;
 
 use super::delimited::unreadable;
 use super::error::Fault;
@@ -13,8 +11,6 @@ use super::error::Fault;
 const HEADER_BYTES_MAX: u32 = 1 << 16;
 /// The most dimensions of an array.
 const DIMENSIONS_MAX: usize = 8;
-/// The most members of an archive.
-const MEMBERS_MAX: usize = 64;
 /// Bytes of an array that is read row by row that are there at a time.
 const STREAM_BYTES: usize = 1 << 16;
 
@@ -27,6 +23,9 @@ fn wrong<T>(cause: impl Into<String>) -> Result<T, Fault> {
 pub(super) enum Numbers {
     Bytes(Vec<u8>),
     Doubles(Vec<f64>),
+    /// Of 8 bytes, more of which there are than an f64 tells apart.
+    Signed(Vec<i64>),
+    Unsigned(Vec<u64>),
     Texts(Vec<String>),
 }
 
@@ -81,8 +80,22 @@ impl Array {
         match &self.numbers {
             Numbers::Bytes(values) => f64::from(values[index]),
             Numbers::Doubles(values) => values[index],
+            Numbers::Signed(values) => values[index] as f64,
+            Numbers::Unsigned(values) => values[index] as f64,
             Numbers::Texts(_) => f64::NAN,
         }
+    }
+
+    /// The whole numbers whose magnitude is 2^53 or more, below which an f64 tells them apart.
+    pub(super) fn large_wholes(&self) -> impl Iterator<Item = i128> + '_ {
+        let whole = |index: usize| match &self.numbers {
+            Numbers::Signed(values) => Some(i128::from(values[index])),
+            Numbers::Unsigned(values) => Some(i128::from(values[index])),
+            // A larger one saturates, and is none of 64 bits.
+            Numbers::Doubles(values) if values[index].fract() == 0.0 => Some(values[index] as i128),
+            _ => None,
+        };
+        (0..self.rows * self.width).filter_map(whole).filter(|whole| whole.unsigned_abs() >= 1 << 53)
     }
 
     /// The number at this place of all elements, row by row; NaN for a text.
@@ -119,6 +132,14 @@ impl Array {
             Numbers::Doubles(values) => {
                 let (features, labels) = split(&values, width);
                 (Numbers::Doubles(features), Numbers::Doubles(labels))
+            }
+            Numbers::Signed(values) => {
+                let (features, labels) = split(&values, width);
+                (Numbers::Signed(features), Numbers::Signed(labels))
+            }
+            Numbers::Unsigned(values) => {
+                let (features, labels) = split(&values, width);
+                (Numbers::Unsigned(features), Numbers::Unsigned(labels))
             }
             Numbers::Texts(_) => {
                 return wrong("the array holds texts, and features are numbers; save them as a CSV file");
@@ -169,6 +190,13 @@ impl Array {
             Element::Unicode(_) | Element::Ascii(_) => {
                 Numbers::Texts((0..count).map(|index| text(element_at(index), element, is_big_endian)).collect())
             }
+            Element::Signed(8) => {
+                let bits = (0..count).map(|index| bits(element_at(index), is_big_endian));
+                Numbers::Signed(bits.map(|bits| bits as i64).collect())
+            }
+            Element::Unsigned(8) => {
+                Numbers::Unsigned((0..count).map(|index| bits(element_at(index), is_big_endian)).collect())
+            }
             _ => Numbers::Doubles((0..count).map(|index| number(element_at(index), element, is_big_endian)).collect()),
         };
         Ok(Array { rows, width, numbers })
@@ -210,7 +238,7 @@ impl Head {
     pub(super) fn of_npy(input: &mut dyn Read) -> Result<Head, Fault> {
         let magic: [u8; 8] = head(input)?;
         if !magic.starts_with(b"\x93NUMPY") {
-            return wrong("a member of the archive is no .npy array; save it with numpy.savez");
+            return wrong("this is no .npy array; save it with numpy.save, or numpy.savez");
         }
         let header_bytes = match magic[6] {
             1 => u32::from(u16::from_le_bytes(head(input)?)),
@@ -384,15 +412,20 @@ fn element_of(kind: &str) -> Result<(bool, Element), Fault> {
     Ok((order == ">", element))
 }
 
-fn number(bytes: &[u8], element: Element, is_big_endian: bool) -> f64 {
+/// Up to 8 bytes as a number without a sign.
+fn bits(bytes: &[u8], is_big_endian: bool) -> u64 {
     let mut little = [0; 8];
     let size = bytes.len().min(8);
     little[..size].copy_from_slice(&bytes[..size]);
     if is_big_endian {
         little[..size].reverse();
     }
-    let bits = u64::from_le_bytes(little);
-    let unused = 64 - 8 * size as u32;
+    u64::from_le_bytes(little)
+}
+
+fn number(bytes: &[u8], element: Element, is_big_endian: bool) -> f64 {
+    let bits = bits(bytes, is_big_endian);
+    let unused = 64 - 8 * element.bytes().min(8) as u32;
     match element {
         Element::Float(4) => f64::from(f32::from_bits(bits as u32)),
         Element::Float(_) => f64::from_bits(bits),
@@ -414,78 +447,6 @@ fn text(bytes: &[u8], element: Element, is_big_endian: bool) -> String {
         _ => String::from_utf8_lossy(bytes).into_owned(),
     };
     text.trim_end_matches('\0').trim().to_owned()
-}
-
-/// The arrays of an archive, by their names without `.npy`.
-pub(super) fn npz(input: &mut dyn Read) -> Result<Vec<(String, Array)>, Fault> {
-    let mut bytes = Vec::new();
-    input.read_to_end(&mut bytes).map_err(unreadable)?;
-    let damaged = || Fault::Array { cause: "the archive is damaged; save it again with numpy.savez".to_owned() };
-    let at =
-        |place: usize, count: usize| place.checked_add(count).and_then(|end| bytes.get(place..end)).ok_or_else(damaged);
-    let number = |place: usize, count: usize| {
-        let mut little = [0; 8];
-        little[..count].copy_from_slice(at(place, count)?);
-        Ok::<u64, Fault>(u64::from_le_bytes(little))
-    };
-    // The end of the directory, behind which a comment of up to 64 KiB may stand.
-    let tail = bytes.len().saturating_sub(22 + 0xFFFF);
-    let end = bytes[tail..].windows(4).rposition(|window| window == b"PK\x05\x06").ok_or_else(damaged)? + tail;
-    let (mut count, mut place) = (number(end + 10, 2)?, number(end + 16, 4)?);
-    if let (Ok(b"PK\x06\x07"), Some(locator)) =
-        (end.checked_sub(20).map_or(Err(damaged()), |place| at(place, 4)), end.checked_sub(20))
-    {
-        let end = usize::try_from(number(locator + 8, 8)?).map_err(|_| damaged())?;
-        (count, place) = (number(end + 32, 8)?, number(end + 48, 8)?);
-    }
-    if count > MEMBERS_MAX as u64 {
-        return wrong(format!("the archive has {count} members, and at most {MEMBERS_MAX} are read"));
-    }
-    let mut place = usize::try_from(place).map_err(|_| damaged())?;
-    let mut arrays = Vec::new();
-    for _ in 0..count {
-        if at(place, 4)? != b"PK\x01\x02" {
-            return Err(damaged());
-        }
-        let method = number(place + 10, 2)?;
-        let [name_bytes, extra_bytes, comment_bytes] =
-            [number(place + 28, 2)? as usize, number(place + 30, 2)? as usize, number(place + 32, 2)? as usize];
-        let (mut packed, mut local) = (number(place + 20, 4)?, number(place + 42, 4)?);
-        let full = number(place + 24, 4)?;
-        let name = String::from_utf8_lossy(at(place + 46, name_bytes)?).into_owned();
-        // Sizes that do not fit 32 bits stand in an extra field, in the order of the header.
-        let mut extra = place + 46 + name_bytes;
-        let extra_end = extra + extra_bytes;
-        while extra + 4 <= extra_end {
-            let (tag, size) = (number(extra, 2)?, number(extra + 2, 2)? as usize);
-            if tag == 1 {
-                let mut next = extra + 4;
-                let mut wide = |value: u64| {
-                    if value != 0xFFFF_FFFF {
-                        return Ok(value);
-                    }
-                    next += 8;
-                    number(next - 8, 8)
-                };
-                wide(full)?;
-                packed = wide(packed)?;
-                local = wide(local)?;
-            }
-            extra += 4 + size;
-        }
-        place = extra_end + comment_bytes;
-        let Some(name) = name.strip_suffix(".npy") else { continue };
-        let local = usize::try_from(local).map_err(|_| damaged())?;
-        let start = local + 30 + number(local + 26, 2)? as usize + number(local + 28, 2)? as usize;
-        let mut member = at(start, usize::try_from(packed).map_err(|_| damaged())?)?;
-        let array = match method {
-            0 => Array::from_npy(&mut member)?,
-            8 => Array::from_npy(&mut DeflateDecoder::new(member))?,
-            _ => return wrong("the archive is compressed in an unusual way; save it with numpy.savez"),
-        };
-        arrays.push((name.to_owned(), array));
-    }
-    Ok(arrays)
 }
 
 #[cfg(test)]

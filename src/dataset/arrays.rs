@@ -1,12 +1,14 @@
 //! Data that are arrays already: IDX as of the MNIST files, NumPy's .npy and .npz. Owns which array is what to a job; does not
-//! know their bytes (`array`).
+//! know their bytes (`array`, `archive`).
 //!
 //! Every number of a row is a feature, the constant ones too: an array's columns have no names by which a person would miss
 //! them, and the shape is the user's.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::array::{Array, Numbers, npz};
+use super::archive::npz;
+use super::array::{Array, Numbers};
 use super::cells::{Column as Values, piece_rows};
 use super::error::Fault;
 use super::kinds::Kind;
@@ -27,6 +29,11 @@ pub(super) const NAMES: [([&str; 5], [&str; 5]); 2] = [
     (["X", "x", "x_train", "data", "images"], ["y", "Y", "y_train", "target", "labels"]),
     (["X_test", "x_test", "X_val", "x_val", "test_images"], ["y_test", "Y_test", "y_val", "Y_val", "test_labels"]),
 ];
+
+/// Whether an array of an archive is features or labels by its name.
+pub(super) fn has_a_name(name: &str) -> bool {
+    NAMES.iter().any(|(features, labels)| features.contains(&name) || labels.contains(&name))
+}
 
 fn wrong<T>(cause: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Array { cause: cause.into() })
@@ -91,12 +98,8 @@ fn read_pair([features, labels]: [PathBuf; 2]) -> Result<Vec<Part>, Fault> {
 fn read_archive(path: &Path) -> Result<Vec<Part>, Fault> {
     let source = Source::of_path(path)?;
     let (_, mut input) = source.open()?;
-    let mut members = npz(&mut input)?;
-    let known: Vec<String> = members.iter().map(|(name, _)| name.clone()).collect();
-    let mut take = |names: &[&str]| {
-        let place = members.iter().position(|(name, _)| names.contains(&&**name))?;
-        Some(members.swap_remove(place).1)
-    };
+    let mut archive = npz(&mut input, &has_a_name)?;
+    let mut take = |names: &[&str]| archive.take(names).map(|(_, array)| array);
     let mut parts = Vec::new();
     for (features, labels) in NAMES {
         match (take(&features), take(&labels)) {
@@ -105,7 +108,7 @@ fn read_archive(path: &Path) -> Result<Vec<Part>, Fault> {
             _ => {
                 return wrong(format!(
                     "the archive holds {}; save features as X and labels as y: numpy.savez(FILE, X=X, y=y)",
-                    known.join(", ")
+                    archive.names.join(", ")
                 ));
             }
         }
@@ -117,7 +120,7 @@ fn read_archive(path: &Path) -> Result<Vec<Part>, Fault> {
 fn table(parts: Vec<Part>, options: &ReadOptions, limits: &Limits) -> Result<Read, Fault> {
     if *options != (ReadOptions { task: options.task, impute: options.impute, ..ReadOptions::default() }) {
         return wrong(
-            "arrays have no columns to name and no texts to read; of the options for data, --task and --impute apply",
+            "arrays have no columns to name and no texts to read; of the options for data, --task, --impute and --scale apply",
         );
     }
     let parts: Vec<(Array, Array)> = parts
@@ -197,6 +200,13 @@ pub(super) fn label(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 1e15 { format!("{}", number as i64) } else { format!("{number}") }
 }
 
+/// Whether labels that are different whole numbers are one f64.
+fn are_merged(parts: &[(Array, Array)]) -> bool {
+    let mut known: HashMap<u64, i128> = HashMap::new();
+    let mut labels = parts.iter().flat_map(|(_, labels)| labels.large_wholes());
+    labels.any(|label| *known.entry((label as f64).to_bits()).or_insert(label) != label)
+}
+
 fn target(
     parts: Vec<(Array, Array)>,
     (rows, width, outputs): (usize, usize, usize),
@@ -227,6 +237,13 @@ fn target(
     let column = Column { number: width + 1, name: None };
     let target = match task {
         Task::Classify if outputs > 1 => return Err(Fault::SeveralLabels),
+        Task::Classify if are_merged(&parts) => {
+            return wrong(format!(
+                "some labels are whole numbers from {} on that differ in digits which an f64 does not have, and would become one \
+                 class; save texts that are no numbers: numpy.char.add('id ', y.astype('U'))",
+                1u64 << 53
+            ));
+        }
         Task::Classify => {
             let mut classes = Classes::new(&places, &survey);
             for index in 0..rows {

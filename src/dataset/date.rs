@@ -127,6 +127,36 @@ pub fn is_day_of_digits(number: f64) -> bool {
     is_near && read(&number.to_string(), DateOrder::YearFirst).is_some()
 }
 
+/// Whether a text is a time without a day, or a duration of hours or minutes: `13:05`, `1:05:07.5 PM`, `125:40`.
+pub fn is_time_alone(text: &str) -> bool {
+    let Some((first, rest)) = text.split_once(':') else { return false };
+    number(first, 1..=4).is_some() && time_of_day(&format!("1:{rest}")).is_some()
+}
+
+/// Whether a text is a month without a day: `2024-02`, `2/2024`.
+pub fn is_month(text: &str) -> bool {
+    let is_month = |part| number(part, 1..=2).is_some_and(|month| (1..=12).contains(&month));
+    let parts = text.split_once(['-', '/']);
+    parts.is_some_and(|(one, other)| is_year(one) && is_month(other) || is_month(one) && is_year(other))
+}
+
+/// Whether a text is a week as ISO 8601 has it: `2024-W09`.
+pub fn is_week(text: &str) -> bool {
+    let parts = text.split_once(['W', 'w']);
+    let is_week = |part| number(part, 2..=2).is_some_and(|week| (1..=53).contains(&week));
+    parts.is_some_and(|(year, week)| is_year(year.strip_suffix('-').unwrap_or(year)) && is_week(week))
+}
+
+fn is_year(text: &str) -> bool {
+    number(text, 4..=4).is_some_and(|year| (1_000..=2_999).contains(&year))
+}
+
+/// Whether a date is of the last year that four digits can say, which stands for a day that is never to come.
+pub fn is_never(text: &str, order: DateOrder) -> bool {
+    const YEAR_9999: f64 = 253_370_764_800.0;
+    read(text, order).is_some_and(|moment| moment.seconds >= YEAR_9999)
+}
+
 /// Three parts of a day, in the order of the text.
 struct Day<'a>([&'a str; 3]);
 
@@ -260,9 +290,13 @@ fn offset(text: &str) -> Option<(&str, i32)> {
     let digits: String = text[at + 1..].split(':').collect();
     let (hours, minutes) = match digits.len() {
         2 => (number(&digits, 2..=2)?, 0),
-        4 => (number(&digits[..2], 2..=2)?, number(&digits[2..], 2..=2)?),
+        // Its bytes may be those of any letters.
+        4 => (number(digits.get(..2)?, 2..=2)?, number(digits.get(2..)?, 2..=2)?),
         _ => return None,
     };
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
     let seconds = (hours * 3_600 + minutes * 60) as i32;
     Some((text[..at].trim_end(), if text[at..].starts_with('-') { -seconds } else { seconds }))
 }
@@ -353,6 +387,39 @@ mod tests {
         // In both orders.
         assert_eq!(orders("03/04/2024").count_ones(), 2);
         assert_eq!(orders("13/04/2024").count_ones(), 1);
+    }
+
+    #[test]
+    fn what_looks_like_an_offset_from_utc_and_is_none_is_no_date() {
+        for text in [
+            "Pizza for two 12:30 -5€",
+            "29 Feb 2024 12:30 -5€",
+            "2024-02-29 13:05+€5",
+            "2024-02-29 13:05+é5x",
+            "2024-02-29 13:05+99:99",
+            "2024-02-29 13:05+24:00",
+            "2024-02-29 13:05-0060",
+        ] {
+            assert_eq!(orders(text), 0, "{text}");
+            assert!(DateOrder::ALL.iter().all(|&order| read(text, order).is_none()), "{text}");
+        }
+        assert_eq!(orders("2024-02-29 13:05+2359").count_ones(), 1);
+    }
+
+    #[test]
+    fn what_lacks_a_day_is_told_by_what_it_has() {
+        assert!(["13:05", "1:05 PM", "0:30", "125:40", "13:05:07.5"].into_iter().all(is_time_alone));
+        assert!(!["13", "13:5", "1:2:3", "a:30", "10:99", "18h 46m", ""].into_iter().any(is_time_alone));
+        assert!(["2024-02", "2/2024", "02-2024", "1949/12"].into_iter().all(is_month));
+        assert!(!["2024-13", "9/5", "2024-02-29", "0999-02", "2024"].into_iter().any(is_month));
+        assert!(["2022-W52", "2022W01"].into_iter().all(is_week));
+        assert!(!["2022-W54", "2022-W5", "KW52", "22-W52"].into_iter().any(is_week));
+    }
+
+    #[test]
+    fn the_last_year_of_four_digits_stands_for_no_day() {
+        assert!(is_never("9999-12-31", DateOrder::YearFirst) && is_never("31.12.9999", DateOrder::DayFirst));
+        assert!(!is_never("9998-12-31", DateOrder::YearFirst) && !is_never("9999", DateOrder::YearFirst));
     }
 
     #[test]

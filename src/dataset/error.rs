@@ -103,6 +103,18 @@ pub enum Fault {
         /// Columns that cannot take its text.
         columns: usize,
     },
+    /// Names of the columns that stand in several lines, above and below each other.
+    SplitNames {
+        /// How many lines: two, or three where the last one names the first columns.
+        lines: u64,
+        /// What separates fields.
+        separator: u8,
+    },
+    /// What may be wrong because the first line, which is taken for a row, names the columns.
+    PerhapsHeader {
+        /// What is wrong.
+        fault: Box<Fault>,
+    },
     /// A quoted field that the file's end cuts off.
     OpenQuote {
         /// The line where its record begins.
@@ -287,7 +299,11 @@ impl fmt::Display for DatasetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has_command = matches!(
             self.fault,
-            Fault::Foreign { .. } | Fault::Titled { .. } | Fault::Units { .. } | Fault::RepeatedNames { .. }
+            Fault::Foreign { .. }
+                | Fault::Titled { .. }
+                | Fault::Units { .. }
+                | Fault::SplitNames { .. }
+                | Fault::RepeatedNames { .. }
         );
         if has_command {
             return write!(f, "{}: {}", self.file, self.fault.to_string().replace("FILE", &self.file));
@@ -304,7 +320,8 @@ impl DatasetError {
     /// The same as JSON: the file, the sentence, and what is refused by column.
     pub fn to_json(&self) -> Value {
         let mut value = json!({"event": "refused", "file": self.file, "text": self.to_string()});
-        if let Fault::Refused { refusals } = &self.fault {
+        let fault = if let Fault::PerhapsHeader { fault } = &self.fault { fault } else { &self.fault };
+        if let Fault::Refused { refusals } = fault {
             value["columns"] = refusals.iter().map(Refusal::to_json).collect();
         }
         value
@@ -325,6 +342,7 @@ impl Fault {
             | Self::DividedGroup { .. }
             | Self::UntrainedLabel { .. }
             | Self::OutOfScale { .. } => true,
+            Self::PerhapsHeader { fault } => fault.has_line(),
             Self::NotFound
             | Self::Directory
             | Self::NoFiles
@@ -337,6 +355,7 @@ impl Fault {
             | Self::RepeatedNames { .. }
             | Self::Titled { .. }
             | Self::Units { .. }
+            | Self::SplitNames { .. }
             | Self::TooManyClasses { .. }
             | Self::OutOfMemory { .. }
             | Self::Refused { .. }
@@ -441,6 +460,30 @@ impl fmt::Display for Fault {
                 "lines 2 to {last}, below the names of the columns, have text where {columns} columns have none, as lines of \
                  units or of longer names do; leave them out: sed 2,{last}d FILE > table.csv"
             ),
+            Self::SplitNames { lines, separator } => {
+                let awk = if *separator == b'\t' { "\\t".to_owned() } else { char::from(*separator).to_string() };
+                let script = match lines {
+                    3 => {
+                        "NR == 1 { split($0, a); next } NR == 2 { split($0, b); next } \
+                         NR == 3 { for (i = 1; i <= NF; i++) if ($i == \"\") $i = a[i] \"_\" b[i] } 1"
+                    }
+                    _ => {
+                        "NR == 1 { split($0, a); next } \
+                         NR == 2 { for (i = 1; i <= NF; i++) $i = a[i] (a[i] == \"\" || $i == \"\" ? \"\" : \"_\") $i } 1"
+                    }
+                };
+                write!(
+                    f,
+                    "lines 1 to {lines} name the columns together, as pandas writes such names; join them: awk -F {mark} -v OFS={mark} \
+                     '{script}' FILE > table.csv; or in pandas, before to_csv: df.columns = [\"_\".join(map(str, c)) for c in df.columns]",
+                    mark = for_shell(&awk)
+                )
+            }
+            Self::PerhapsHeader { fault } => {
+                let said = fault.to_string();
+                let between = if said.ends_with('?') { " If" } else { "; or, if" };
+                write!(f, "{said}{between} the first line names the columns, say --header yes")
+            }
             Self::OpenQuote { line } => {
                 write!(f, "line {line}: a quote (\") is opened and never closed; close it or take it out")
             }

@@ -2,6 +2,7 @@
 //! rows are for; does not know what is in them.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -86,13 +87,18 @@ pub(super) fn parts(path: &Path, side: Side) -> Result<Vec<Part<'static>>, Datas
     paths.into_iter().map(part).collect()
 }
 
-/// The files of a directory that are not hidden, as those are that programs leave beside what they write.
+/// Whether a file of this name is hidden, as those are that programs leave beside what they write.
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
+    matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_'))
+}
+
+/// The files of a directory that are not hidden.
 fn listed(directory: &Path) -> Result<Vec<PathBuf>, Fault> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") && !name.as_encoded_bytes().starts_with(b"_") {
+        if !is_hidden(&name) {
             paths.push(entry.path());
         }
     }

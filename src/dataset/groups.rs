@@ -55,6 +55,19 @@ impl Dataset {
             .then(|| format!("a share of {split} validates: with --group, no whole group fits the usual one, {usual}"))
     }
 
+    /// That rows without a value in the column of groups are together, where there are some.
+    pub fn groups_without_a_value(&self) -> Option<String> {
+        let column = &self.roles.columns[self.roles.group?];
+        let (rows, have) = (column.missing, if column.missing == 1 { "row has" } else { "rows have" });
+        (rows > 0).then(|| {
+            format!(
+                "{rows} {have} no value in {}, by which --group keeps rows together: those that are written alike there, an empty field or NA, \
+                 are one group",
+                column.column
+            )
+        })
+    }
+
     /// Refuses rows of one group on two sides, as files and columns may have them that say which rows validate or test.
     pub(super) fn check_groups(&self, split: &Split) -> Result<(), DatasetError> {
         let (Some(groups), Some(place)) = (&self.table.groups, self.roles.group) else { return Ok(()) };

@@ -12,6 +12,8 @@ use super::value::{self, Reading};
 const RUN_MIN: usize = 3;
 /// The same of another step: few numbers have equal distances by chance.
 const STEPS_MIN: usize = 4;
+/// Numbers that are years.
+const YEARS: std::ops::RangeInclusive<f64> = 1_800.0..=2_100.0;
 /// Rows to each line that may repeat the names of the columns, at least.
 const ROWS_TO_REPEATED_MIN: u64 = 10;
 
@@ -31,29 +33,41 @@ fn close(is_header: bool, why: &'static str) -> Verdict {
     Verdict { is_header, close: Some(why) }
 }
 
-/// The step by which these fields count up, if they are whole numbers in equal steps, the first perhaps apart, as it names the rows,
-/// and the last, as it names the label.
-pub(super) fn step<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<f64> {
+/// How fields count up that are whole numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Steps {
+    /// Each is this much more than the one before.
+    Equal(f64),
+    /// They are years in order, some of which are not there.
+    Years,
+}
+
+/// How these fields count up, if they are whole numbers in equal steps or years, perhaps behind texts, as they name the rows, and
+/// before one, as it names the label.
+pub(super) fn step<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Steps> {
     let (mut last, mut step): (Option<f64>, Option<f64>) = (None, None);
-    let mut is_from_0 = false;
-    let (mut count, mut has_name, mut has_label) = (0, false, false);
+    let (mut is_from_0, mut are_equal, mut are_years) = (false, true, true);
+    let (mut count, mut names, mut has_label) = (0, 0, false);
     for (index, field) in fields.enumerate() {
         let field = std::str::from_utf8(field).ok()?.trim();
         match (value::plain(field), last) {
             // Behind the label nothing comes.
             _ if has_label => return None,
             (Reading::Number(number), None) if number.fract() == 0.0 => {
-                (last, is_from_0) = (Some(number), number == 0.0);
+                (last, is_from_0, are_years) = (Some(number), number == 0.0, YEARS.contains(&number));
             }
             (Reading::Number(number), Some(before)) if number.fract() == 0.0 && number > before => {
                 let found = number - before;
-                if *step.get_or_insert(found) != found {
+                are_equal &= *step.get_or_insert(found) == found;
+                are_years &= YEARS.contains(&number);
+                if !are_equal && !are_years {
                     return None;
                 }
                 last = Some(number);
             }
-            (Reading::Not, None) if index == 0 => {
-                has_name = true;
+            // The names of rows may have none themselves.
+            (Reading::Not, None) if index == 0 || !field.is_empty() => {
+                names += 1;
                 continue;
             }
             (Reading::Not, Some(_)) if !field.is_empty() => {
@@ -65,14 +79,19 @@ pub(super) fn step<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<f64> {
         count += 1;
     }
     let step = step?;
-    let least = match (has_name, has_label, step == 1.0) {
-        (true, false, true) => RUN_MIN - 1,
+    if !are_equal {
+        return (names > 0 && !has_label && count >= STEPS_MIN).then_some(Steps::Years);
+    }
+    let least = match (names, has_label, step == 1.0) {
+        (2.., _, _) if are_years => RUN_MIN,
+        (2.., _, _) => STEPS_MIN,
+        (1, false, true) => RUN_MIN - 1,
         // 0, 1 and a label: a frame of two columns of numbers to which a third was given by name.
         (_, true, true) if is_from_0 => RUN_MIN - 1,
-        (false, false, false) => STEPS_MIN,
+        (0, false, false) => STEPS_MIN,
         _ => RUN_MIN,
     };
-    (count >= least).then_some(step)
+    (count >= least).then_some(Steps::Equal(step))
 }
 
 /// What a field of the first line says of the line, by those below it.
@@ -150,11 +169,20 @@ pub(super) fn judge(texts: &[&str], below: &[Tally], missing: &MissingTokens, ro
     };
     // A category that stands below, too, or a missing one, is none of a line of names.
     let ends_missing = texts.last().is_some_and(|text| missing.has(text));
-    let step = step(texts.iter().map(|text| text.as_bytes()));
+    // Years with gaps between them are told from values that rise by chance: such values lie among those below.
+    let is_among = |(text, below): (&&str, &Tally)| match value::plain(text) {
+        Reading::Number(number) => (below.plain.least..=below.plain.greatest).contains(&number),
+        _ => false,
+    };
+    let is_alone = runs_below * 100 <= rows;
+    let are_apart = || is_alone && !texts.iter().zip(below).any(is_among);
+    let may_be_names = |step: &Steps| *step != Steps::Years || are_apart();
+    let step = step(texts.iter().map(|text| text.as_bytes())).filter(may_be_names);
     if let Some(step) = step.filter(|_| !ends_missing && count(Evidence::Value) == 0) {
-        return match (runs_below * 100 <= rows, step == 1.0) {
-            (true, true) => close(true, "its fields count up by one, as names that are numbers do"),
-            (true, false) => close(true, "its fields count up in equal steps, as names that are numbers do"),
+        return match (is_alone, step) {
+            (true, Steps::Equal(1.0)) => close(true, "its fields count up by one, as names that are numbers do"),
+            (true, Steps::Equal(_)) => close(true, "its fields count up in equal steps, as names that are numbers do"),
+            (true, Steps::Years) => close(true, "its fields are years in order, above numbers that are none"),
             (false, _) => close(false, "its fields count up in equal steps, as those of other lines do"),
         };
     }

@@ -1,8 +1,8 @@
 //! What kind of column it is, by the counts of its values. Owns the rules; does not know what becomes of a kind.
 
-use super::date::DateOrder;
+use super::date::{self, DateOrder};
 use super::tally::Tally;
-use super::value::{Notation, NumberForm, Ornament};
+use super::value::{self, Notation, NumberForm, Ornament};
 
 /// Rows from which whole numbers in sequence count rows, and unique texts name them, whatever the column is called.
 const ROWS_NUMBERED_MIN: u64 = 20;
@@ -12,15 +12,32 @@ const FEW: u64 = 20;
 pub(super) const CATEGORIES_MAX: u64 = 1_000;
 /// Rows in which a text stands that makes a column of numbers and texts one of names: fewer are slips.
 const ROWS_OF_A_NAME_MIN: u64 = 3;
+/// Days since 1900, as spreadsheets count them: those of 1954 to 2119.
+const DAYS_OF_SPREADSHEETS: std::ops::RangeInclusive<f64> = 20_000.0..=80_000.0;
 /// Whole numbers in sequence that are years where the column is named so: others count rows.
 const YEARS: std::ops::RangeInclusive<f64> = 1_000.0..=2_999.0;
 
-/// Of texts such as 12 kg, or 0:30.
+/// Of texts such as 0:30, or 7:15 PM.
+const TIMES: &str =
+    "times such as 12:30, which are not read; minutes or seconds alone, as one number, would be one input";
+/// Of texts such as 2024-01.
+const MONTHS: &str = "months without a day, which are not read; the first day of each, such as 2024-01-01, would be";
+/// Of texts such as 2024-W05.
+const WEEKS: &str = "weeks, which are not read; the first day of each, such as 2024-01-29, would be";
+/// Of texts such as 9/5, or 50-59.
+const PAIRS: &str = "two numbers with a sign between; each in a column of its own would be an input";
+/// Of texts such as 12 kg, or 18h 46m.
 const BEHIND_NUMBERS: &str = "text behind numbers; numbers alone, in one unit, would be one input";
 /// Of texts such as CHF 12.
 const IN_FRONT_OF_NUMBERS: &str = "text in front of numbers; numbers alone would be one input";
 /// Of texts such as 3,70,14,476.00.
 const OF_OTHER_MARKS: &str = "digits with other marks than numbers have; numbers such as 1234567.5 would be one input";
+/// Of texts such as 1,39,750.
+const IN_LAKHS: &str = "digits in groups of two, such as 1,39,750; numbers such as 139750 would be one input";
+/// Of numbers beside texts such as 1.2K.
+const MIXED: &str = "numbers, some with text behind; numbers alone, in one unit, would be one input";
+/// Of whole numbers in sequence that may be days.
+const DAYS_OR_ROWS: &str = "whole numbers in sequence, of use if they are the days of a spreadsheet";
 /// Of texts such as '12.
 const BEHIND_APOSTROPHES: &str = "an apostrophe in front of numbers; numbers alone would be one input";
 
@@ -256,7 +273,9 @@ fn numeric(tally: &Tally, name: &str, form: NumberForm, is_ambiguous: bool, is_o
     }
     let counts_rows = is_long || matches!(named, Named::RowNumber | Named::Identifier);
     if counts_rows && tally.is_sequence() {
-        return decided(Kind::RowNumber, "whole numbers in sequence", "--use");
+        let are_days = [tally.plain.least, tally.plain.greatest].iter().all(|day| DAYS_OF_SPREADSHEETS.contains(day));
+        let why = if says_day(name) && are_days { DAYS_OR_ROWS } else { "whole numbers in sequence" };
+        return decided(Kind::RowNumber, why, "--use");
     }
     let all_differ =
         is_long && tally.plain.whole == present && tally.distinct().is_none_or(|distinct| distinct == present);
@@ -291,28 +310,52 @@ fn textual(tally: &Tally, has_numbers: bool) -> Decision {
         return decided(Kind::Identifier, "UUIDs", "--use");
     }
     // Few of them may well be names.
-    let are_many = !has_numbers && distinct.is_none_or(|distinct| distinct > FEW);
-    let like_numbers = match are_many {
-        true if tally.are_of_digits_and_marks() => Some(OF_OTHER_MARKS),
-        true if tally.are_texts_behind_numbers() => Some(BEHIND_NUMBERS),
-        true if tally.are_numbers_behind_a_currency() => Some(IN_FRONT_OF_NUMBERS),
-        _ => tally.are_numbers_behind_apostrophes().then_some(BEHIND_APOSTROPHES),
+    let are_many = distinct.is_none_or(|distinct| distinct > FEW);
+    let is_mixed = has_numbers && tally.have_units() && tally.codes_among_digits() == 0;
+    let like_numbers = match (has_numbers, are_many) {
+        (false, true) => like_numbers(tally),
+        (true, true) if tally.are_in_lakhs() => Some(IN_LAKHS),
+        (true, _) if is_mixed => Some(MIXED),
+        _ => None,
     };
+    let like_numbers = like_numbers.or_else(|| tally.are_numbers_behind_apostrophes().then_some(BEHIND_APOSTROPHES));
+    // What would be refused is no advice.
+    let reverse = if has_numbers && like_numbers.is_none() { "--number" } else { "" };
     if distinct == Some(present) && present >= ROWS_NUMBERED_MIN {
         return decided(Kind::Identifier, like_numbers.unwrap_or("a different text in every row"), "--use");
     }
     match distinct {
         Some(distinct) if distinct <= FEW || (distinct <= CATEGORIES_MAX && !most_differ) => {
             let why = like_numbers.unwrap_or(if has_numbers { "numbers and names" } else { "" });
-            decided(Kind::Category, why, if has_numbers { "--number" } else { "" })
+            decided(Kind::Category, why, reverse)
         }
         _ => decided(Kind::Unusable, like_numbers.unwrap_or("text with few repetitions"), "--use"),
     }
 }
 
+/// What may be said of a column's values.
+type Test = fn(&Tally) -> bool;
+
+/// What many texts are that would be of use if they were written otherwise, if they are that.
+fn like_numbers(tally: &Tally) -> Option<&'static str> {
+    let reasons: [(Test, &str); 8] = [
+        (|tally| tally.are_all_texts(date::is_time_alone), TIMES),
+        (|tally| tally.are_all_texts(date::is_month), MONTHS),
+        (|tally| tally.are_all_texts(date::is_week), WEEKS),
+        (|tally| tally.are_all_texts(value::is_pair), PAIRS),
+        (Tally::are_in_lakhs, IN_LAKHS),
+        (Tally::are_of_digits_and_marks, OF_OTHER_MARKS),
+        (Tally::are_texts_behind_numbers, BEHIND_NUMBERS),
+        (Tally::are_numbers_behind_a_currency, IN_FRONT_OF_NUMBERS),
+    ];
+    reasons.into_iter().find(|(is_so, _)| is_so(tally)).map(|(_, why)| why)
+}
+
 /// Whether this is why: the texts are numbers with something beside them.
 pub(super) fn is_of_numbers_with_text(why: &str) -> bool {
-    [BEHIND_NUMBERS, IN_FRONT_OF_NUMBERS, OF_OTHER_MARKS, BEHIND_APOSTROPHES].contains(&why)
+    let reasons =
+        [TIMES, PAIRS, BEHIND_NUMBERS, IN_FRONT_OF_NUMBERS, OF_OTHER_MARKS, IN_LAKHS, MIXED, BEHIND_APOSTROPHES];
+    reasons.contains(&why)
 }
 
 /// What a column's name says of it.

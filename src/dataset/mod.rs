@@ -11,6 +11,7 @@
 //! Everything here is a function of the file's content, what is asked for and the seed: the same command prepares the
 //! same bits on every machine.
 
+mod archive;
 mod array;
 mod arrays;
 mod baseline;
@@ -34,6 +35,7 @@ mod lines;
 mod memo;
 mod missing;
 mod options;
+mod outlier;
 mod place;
 mod preparing;
 mod raw;
@@ -46,6 +48,8 @@ mod short;
 mod source;
 mod split;
 mod store;
+mod sum_words;
+mod sums;
 mod survey;
 mod table;
 mod tally;
@@ -62,6 +66,7 @@ use std::path::Path;
 
 pub use baseline::Baseline;
 pub use error::{DatasetError, Fault};
+pub(crate) use files::is_hidden;
 pub(crate) use hash::spread;
 pub use kinds::Kind;
 pub use missing::MissingTokens;
@@ -295,7 +300,10 @@ impl Dataset {
             return Err(error(Fault::TwoSplits));
         }
         roles.hints.extend(files::columns_of_later_files(&parts));
-        let table = table::read(&name, &parts, (&survey, kept), &roles, options, limits)?;
+        let sums = parts.first().map(|first| sums::hint(&roles.columns, &survey, &first.source, options, limits));
+        roles.hints.extend(sums.transpose().map_err(error)?.flatten());
+        let table = table::read(&name, &parts, (&survey, kept), &roles, options, limits);
+        let table = table.map_err(|error| title::explained(error, &parts, &survey, &roles, options))?;
         // Tables of distinct values have done their part, and what is prepared needs the memory.
         survey.tallies = Vec::new();
         let files = parts.into_iter().map(|part| part.name).collect();
@@ -474,6 +482,20 @@ impl Dataset {
         FieldLocation { line: self.table.lines.of(row as usize), column: self.survey.column(place) }
     }
 
+    /// A sentence about a number to be fitted that lies far off all others.
+    fn far_off(&self) -> Option<String> {
+        let TargetColumn::Values { values, outputs: 1 } = &self.table.target else { return None };
+        let row = outlier::far_off(values).filter(|_| self.survey.separator.is_some())?;
+        let file = self.files.get(self.table.file_of(row as u32)).filter(|_| self.files.len() > 1);
+        let of_file = file.map_or(String::new(), |file| format!(" of {file}"));
+        let (place, value) = (self.place(row as u32, self.roles.labels[0]), values[row]);
+        Some(format!(
+            "line {}{of_file}: the label in {} is {value}, more than a hundred times as far off as all others lie apart; correct it, or \
+             leave the line out, if it is a slip",
+            place.line, place.column
+        ))
+    }
+
     /// Sentences about columns that tell too much, and a division of the rows that shows little.
     fn warnings(&self, split: &Split) -> Result<Vec<String>, DatasetError> {
         // Of arrays nothing is guessed.
@@ -494,7 +516,7 @@ impl Dataset {
             format!("{column} {tells}: if it is known only with the label, leave it out (--ignore {word})")
         };
         let leaks = leaks.into_iter().take(LEAKS_SHOWN).map(leak);
-        let Some(classes) = classes else { return Ok(leaks.collect()) };
+        let Some(classes) = classes else { return Ok(self.far_off().into_iter().chain(leaks).collect()) };
         let mut counts = vec![0u64; classes.names.len()];
         classes.labels.iter().for_each(|&label| counts[label as usize] += 1);
         let small = counts.iter().zip(&classes.names).filter(|(count, _)| **count < ROWS_OF_CLASS_MIN);

@@ -1,6 +1,7 @@
 //! Where something stands in a file, and how a sentence shows what stands there. Owns the words for columns, fields and
 //! somebody's text; does not know what is said of them.
 
+use std::collections::HashMap;
 use std::fmt;
 
 /// Characters of somebody's text that a sentence quotes, at most.
@@ -50,6 +51,22 @@ impl fmt::Display for FieldLocation {
     }
 }
 
+/// Where names stand among others, of which there may be tens of thousands. Of equal names, the first is the first.
+pub(super) struct Places<'a>(HashMap<&'a str, Vec<usize>>);
+
+impl<'a> Places<'a> {
+    pub(super) fn of(names: &'a [String]) -> Places<'a> {
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::with_capacity(names.len());
+        names.iter().enumerate().rev().for_each(|(place, name)| places.entry(name).or_default().push(place));
+        Places(places)
+    }
+
+    /// The next place of this name, each of which is told once.
+    pub(super) fn next(&mut self, name: &str) -> Option<usize> {
+        self.0.get_mut(name)?.pop()
+    }
+}
+
 /// Text from a file as a sentence shows it: in quotes, escaped, and cut where it is long.
 pub(super) struct Quoted<'a>(pub(super) &'a str);
 
@@ -82,6 +99,16 @@ pub(super) fn listed<T: fmt::Display>(things: impl ExactSizeIterator<Item = T>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_names_have_their_places_in_order() {
+        let names = ["a", "b", "a", ""].map(str::to_owned);
+        let mut places = Places::of(&names);
+        assert_eq!(
+            ["a", "", "a", "a", "b", "c"].map(|name| places.next(name)),
+            [Some(0), Some(3), Some(2), None, Some(1), None]
+        );
+    }
 
     #[test]
     fn words_are_quoted_as_a_shell_needs_it() {

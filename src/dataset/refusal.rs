@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::date;
+use super::date::{self, DateOrder};
 use super::missing::MissingTokens;
 use super::place::{Column, Quoted, for_shell};
+use super::sum_words;
 use super::value;
 
 /// Fields that a summary shows.
@@ -134,7 +135,7 @@ impl Refusal {
 
     /// Where nothing but lines of sums is refused, the command that leaves them out.
     fn without_sums(&self) -> Option<String> {
-        let is_of_sum = |example: &Example| example.file.is_none() && value::is_sum(&example.text);
+        let is_of_sum = |example: &Example| example.file.is_none() && sum_words::sum_of(&example.text).is_some();
         let are_all_shown = self.rows == self.examples.len() as u64;
         let lines: Vec<String> = self.examples.iter().map(|example| format!("{}d", example.line)).collect();
         (are_all_shown && self.examples.iter().all(is_of_sum)).then(|| {
@@ -146,10 +147,19 @@ impl Refusal {
     /// Whether a text is a value in another form, rather than a mark for none.
     fn is_value(&self, text: &str) -> bool {
         let digits = || text.bytes().filter(u8::is_ascii_digit);
-        // Spreadsheets write `#DIV/0!`, laboratories <0.1, and programs 0000-00-00.
+        // Spreadsheets write `#DIV/0!`, and programs 0000-00-00.
         let is_all = |filler: &u8| digits().all(|digit| digit == *filler);
         let is_filler = self.cause == Cause::NotADate && b"09".iter().any(is_all);
-        self.is_of_text() && digits().next().is_some() && !text.starts_with(['#', '<', '>', '~']) && !is_filler
+        self.is_of_text() && digits().next().is_some() && !text.starts_with('#') && !is_filler
+    }
+
+    /// Whether what is shown of it are the limits beyond which a value is known to lie, as laboratories write them: `<0.1`.
+    fn is_of_limits(&self) -> bool {
+        let is_limit = |example: &Example| {
+            let limit = example.text.strip_prefix(['<', '>', '≤', '≥']);
+            limit.is_some_and(|limit| value::notations(limit.trim_start_matches('=').trim_start()).0 != 0)
+        };
+        self.cause == Cause::NotANumber && !self.examples.is_empty() && self.examples.iter().all(is_limit)
     }
 
     /// The option that takes all of these texts for missing, where they may be meant so and are few.
@@ -179,6 +189,10 @@ impl Refusal {
             (None, _, Some(first)) if self.may_be_header => {
                 format!("if line {} names the columns, say --header yes; or: ", first.line)
             }
+            _ if self.is_of_limits() => {
+                "write a number for each that is known to lie beyond a limit, such as the limit, or half of it, or: "
+                    .to_owned()
+            }
             _ if self.is_of_other_dates() => "write all of them as 2024-01-31, or: ".to_owned(),
             (None, Some(taken), Some(first)) if are_values && self.rows >= ROWS_OF_A_FORM_MIN => {
                 let marks = [value::decimal_comma(&first.text), value::decimal_comma(taken)];
@@ -194,6 +208,10 @@ impl Refusal {
             }
             (None, None, Some(_)) if are_values && self.cause == Cause::NotANumber => {
                 "write them as numbers alone, in one unit, or: ".to_owned()
+            }
+            (None, None, Some(_)) if self.cause == Cause::NotADate => {
+                let forms: Vec<&str> = DateOrder::ALL.iter().map(|order| order.example()).collect();
+                format!("write them in one form, such as {}, or: ", forms.join(", "))
             }
             _ => "correct them, or: ".to_owned(),
         }

@@ -1,7 +1,8 @@
 //! What becomes of each column: which is the label, which are learned from, which are left out, and why. Owns these decisions
 //! and the options that name columns; does not know rows.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::codes::Code;
 use super::error::Fault;
@@ -25,8 +26,8 @@ const CODES_SHOWN: usize = 4;
 
 /// Different things that are more than categories, at least.
 const THINGS_MANY: u64 = 20;
-/// Rows to each line of sums, at least.
-const SUMS_OF_ROWS_MIN: u64 = 10;
+/// Rows in which a day stands that is never to come, at least.
+const ROWS_OF_NEVER_MIN: u64 = 3;
 
 /// What a column is there for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +208,10 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
     if is_default_label && hints.is_empty() {
         hints.extend(label_elsewhere(&columns, labels[0], survey));
     }
+    if is_default_label && matches!(columns[labels[0]].kind, Kind::Date { .. }) && task == Task::Classify {
+        let column = &columns[labels[0]].column;
+        hints.push(format!("the labels in {column} are dates, each of which is a class; --label names another column"));
+    }
     if task == Task::Regress {
         for &place in &labels {
             if !matches!(columns[place].kind, Kind::Number(_)) {
@@ -223,7 +228,7 @@ pub(super) fn decide(survey: &Survey, options: &ReadOptions) -> Result<Roles, Fa
     hints.extend(alike_categories(&columns, survey));
     hints.extend(repeated_identifiers(&columns, survey));
     hints.extend(points_of_thousands(&columns, survey, decimals));
-    hints.extend(sums_among_rows(&columns, survey));
+    hints.extend(doubled(&columns, survey));
     hints.extend(stand_for_none(&columns, survey, options, task));
     let needed_marks = marks_among_numbers(&columns, survey);
     let roles = Roles { columns, labels, side, group, task, task_why, task_is_guess, needed_marks, hints };
@@ -318,22 +323,35 @@ fn points_of_thousands(columns: &[PlannedColumn], survey: &Survey, decimals: Dec
     })
 }
 
-/// Rows that may be sums of others, as a spreadsheet has them at the end of a table.
-fn sums_among_rows(columns: &[PlannedColumn], survey: &Survey) -> Option<String> {
-    let mut found = Vec::new();
-    for (column, tally) in columns.iter().zip(&survey.tallies).filter(|(column, _)| column.role != Role::Label) {
-        for (text, rows) in tally.sums().filter(|(_, rows)| SUMS_OF_ROWS_MIN * rows <= survey.rows) {
-            let rows = if rows == 1 { "a row".to_owned() } else { format!("{rows} rows") };
-            found.push(format!("{} has {} in {rows}", column.column, Quoted(text)));
+/// Columns of one name whose values seem to be the same, and how to leave one out.
+fn doubled(columns: &[PlannedColumn], survey: &Survey) -> Option<String> {
+    let features = || columns.iter().zip(&survey.tallies).filter(|(column, _)| column.role == Role::Feature);
+    let mut firsts: HashMap<&str, (&PlannedColumn, &Tally)> = HashMap::new();
+    let (mut found, mut word) = (Vec::new(), None);
+    for (column, tally) in features() {
+        let Some(name) = column.column.name.as_deref() else { continue };
+        match firsts.entry(name) {
+            Entry::Vacant(entry) => drop(entry.insert((column, tally))),
+            Entry::Occupied(entry) => {
+                let (first, of_first) = *entry.get();
+                if first.kind == column.kind && of_first.is_like(tally) {
+                    found.push(format!(
+                        "columns {} and {} ({})",
+                        first.column.number,
+                        column.column.number,
+                        Quoted(name)
+                    ));
+                    word.get_or_insert(column.column.number);
+                }
+            }
         }
     }
-    (!found.is_empty()).then(|| {
-        let found = listed(found.iter(), CODES_SHOWN);
-        format!("{found}: if that is a line of sums, take it out of the file, or it trains and judges as a row like the others")
-    })
+    let word = word?;
+    let found = listed(found.iter(), CODES_SHOWN);
+    Some(format!("{found}: of one name, and their values seem to be the same; --ignore {word} leaves one of them out"))
 }
 
-/// Columns with numbers that may stand for no value, and how to say so.
+/// Columns with numbers, or days that are never to come, that may stand for no value, and how to say so.
 fn stand_for_none(columns: &[PlannedColumn], survey: &Survey, options: &ReadOptions, task: Task) -> Option<String> {
     // Arrays have NaN for it.
     survey.separator?;
@@ -351,12 +369,22 @@ fn stand_for_none(columns: &[PlannedColumn], survey: &Survey, options: &ReadOpti
             missing.named.extend(texts);
         }
     }
+    let of_numbers = found.len();
+    for (column, tally) in columns.iter().zip(&survey.tallies) {
+        let Kind::Date { order, .. } = column.kind else { continue };
+        let is_feature = column.role == Role::Feature;
+        for (text, rows) in tally.never(order).filter(|(_, rows)| is_feature && *rows >= ROWS_OF_NEVER_MIN) {
+            found.push(format!("{} has {} in {rows} rows", column.column, Quoted(text)));
+            missing.named.push(text.to_owned());
+        }
+    }
+    let what = if found.len() > of_numbers { "value" } else { "number" };
     let mut seen = HashSet::new();
     missing.named.retain(|token| seen.insert(token.clone()));
     (!found.is_empty()).then(|| {
         let found = listed(found.iter(), CODES_SHOWN);
         let word = for_shell(&missing.to_string());
-        format!("{found}: if such a number stands for a missing value, --missing {word} says so, of all columns")
+        format!("{found}: if such a {what} stands for a missing value, --missing {word} says so, of all columns")
     })
 }
 
@@ -369,12 +397,16 @@ fn name_of(survey: &Survey, place: usize) -> &str {
     }
 }
 
-/// Why a column is no label that anybody would mean: there is a different one in each row.
+/// Why a column is no label that anybody would mean: there is a different one in each row, or it is one of many days.
 fn no_label(tally: &Tally, name: &str, decimals: Decimals) -> Option<&'static str> {
     let decision = kinds::decide(tally, name, None, decimals);
     match decision.kind {
         Kind::RowNumber | Kind::Identifier => Some(decision.why),
-        Kind::Date { .. } if tally.distinct().is_none_or(|distinct| 2 * distinct > tally.present) => Some("dates"),
+        // Of a few days each may be a class.
+        Kind::Date { .. } => {
+            let are_many = |distinct| 2 * distinct > tally.present || distinct > CLASSES_OF_NUMBERS_MAX;
+            tally.distinct().is_none_or(are_many).then_some("dates")
+        }
         _ => None,
     }
 }

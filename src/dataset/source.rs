@@ -250,6 +250,10 @@ const FOREIGN: [(&[u8], &str, &str); 15] = [
     ),
 ];
 
+/// Pairs of a line that tell LIBSVM's files, and bytes of it that are looked at.
+const PAIRS_SEEN: usize = 2;
+const LINE_BYTES_SEEN: usize = 256;
+
 /// What holds no rows at all, and what to do.
 fn without_rows(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const NAME_DATA: &str = "it holds no rows: name a data file";
@@ -327,6 +331,14 @@ fn recognise(head: &[u8]) -> Result<Format, Fault> {
     {
         return foreign("an Orange table, with types in its second line", "sed '2,3d' FILE > FILE.csv");
     }
+    if let (Some(first), Some(second)) = (first, second)
+        && is_libsvm(first)
+        && is_libsvm(second)
+    {
+        let command = "python3 -c 'import numpy, sklearn.datasets as d; x, y = d.load_svmlight_file(\"FILE\"); \
+                       numpy.savetxt(\"FILE.csv\", numpy.c_[x.toarray(), y], delimiter=\",\", fmt=\"%.17g\")'";
+        return foreign("a file of LIBSVM, with a number in front of each value", command);
+    }
     Ok(Format::Delimited)
 }
 
@@ -349,6 +361,23 @@ fn json(head: &[u8]) -> Option<bool> {
 fn is_utf_16(head: &[u8]) -> bool {
     let pairs = head.as_chunks::<2>().0;
     pairs.len() > 3 && pairs.iter().all(|pair| (pair[0] == 0) != (pair[1] == 0))
+}
+
+/// Whether a line is a label and then pairs, the first of which count up: `-1 1:0.5 3:2`. Times of day have two digits behind the colon.
+fn is_libsvm(line: &[u8]) -> bool {
+    let Some(text) = line.get(..line.len().min(LINE_BYTES_SEEN)).and_then(|line| std::str::from_utf8(line).ok()) else {
+        return false;
+    };
+    let mut words = text.split_ascii_whitespace();
+    let has_label = words.next().is_some_and(|word| word.parse::<f64>().is_ok());
+    // The last may be cut off.
+    let pair = |word: &str| {
+        let (index, value) = word.split_once(':')?;
+        let is_time = value.len() == 2 || value.contains(':');
+        (value.parse::<f64>().is_ok() && !is_time).then_some(index.parse::<u32>().ok()?)
+    };
+    let indices: Option<Vec<u32>> = words.take(PAIRS_SEEN).map(pair).collect();
+    has_label && indices.is_some_and(|indices| indices.len() == PAIRS_SEEN && indices.is_sorted_by(|a, b| a < b))
 }
 
 /// Whether the second of these lines says types as Orange does.
@@ -391,6 +420,7 @@ mod tests {
         assert_eq!(what(b"[\n  {\"a\": 1}\n]"), "JSON");
         assert_eq!((json(b"{\"a\":1}\n{\"a\":2}\n"), json(b"[{\"a\":1}]")), (Some(true), Some(false)));
         assert!(what(b"a\tb\tk\nc\tc\td\n\t\tclass\n1\t2\tx\n").starts_with("an Orange table"));
+        assert!(what(b"-1 1:1.617 2:-0.919\n1 1:0.5 7:1 9:2\n").starts_with("a file of LIBSVM"));
         assert!(what(b"a\tk\ncontinuous\tdiscrete\n\n1\tx\n").starts_with("an Orange table"));
     }
 
@@ -398,7 +428,15 @@ mod tests {
     fn arrays_and_text_are_told_apart() {
         assert_eq!(recognise(b"\x93NUMPY\x01\0"), Ok(Format::Npy));
         assert_eq!(recognise(b"\0\0\x08\x03\0\0\0\x01"), Ok(Format::Idx));
-        for text in [&b""[..], b"a,b\n1,2\n", b"c\td\nc\td\nd\tc\n", b"x", b"\xef\xbb\xbfa,b\n"] {
+        for text in [
+            &b""[..],
+            b"a,b\n1,2\n",
+            b"c\td\nc\td\nd\tc\n",
+            b"x",
+            b"\xef\xbb\xbfa,b\n",
+            b"1 10:30 11:45\n2 9:30 12:45\n",
+            b"1 2:0.5 1:0.5\n1 2:0.5 1:0.5\n",
+        ] {
             assert_eq!(recognise(text), Ok(Format::Delimited), "{text:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! The first reading of a file: every value of every column is counted, and the first line is judged; and the one that counts again
 //! where rows are dropped. Owns what is found; does not know what it is used for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::delimited::{Record, Records, Text};
 use super::error::Fault;
@@ -9,7 +9,7 @@ use super::header;
 use super::kept::Kept;
 use super::lines::Lines;
 use super::options::ReadOptions;
-use super::place::Column;
+use super::place::{Column, Places};
 use super::refusal::{Cause, Refusal};
 use super::short;
 use super::source::Source;
@@ -141,7 +141,8 @@ impl Survey {
             width = found.len();
             fields = if found == *names { None } else { Some(places(names, &found)?) };
             head = first_line.filter(|_| names.iter().any(|name| header::is_word(name))).zip(Some(kept_names));
-            others = found.into_iter().filter(|name| !name.is_empty() && !names.contains(name)).collect();
+            let known: HashSet<&String> = names.iter().collect();
+            others = found.into_iter().filter(|name| !name.is_empty() && !known.contains(name)).collect();
         }
         let (mut values, mut room) = (Values::default(), Vec::new());
         let (before, mut lines) = (self.rows, Lines::default());
@@ -421,15 +422,19 @@ fn align_names(mut found: Vec<String>, names: &[String], row: Option<Record<'_>>
 /// The field of each of these columns among those that are found. Of columns with one name, the first is the first.
 fn places(names: &[String], found: &[String]) -> Result<Vec<usize>, Fault> {
     let mut is_taken = vec![false; found.len()];
+    let mut of_names = Places::of(found);
     let mut place = |name: &String| {
-        let place = (0..found.len()).find(|&place| !is_taken[place] && found[place] == *name);
-        let fewer = if found.contains(name) { "too few columns" } else { "no column" };
-        let place = place.ok_or_else(|| Fault::OtherColumns { what: format!("it has {fewer} {name:?}") })?;
+        let place = of_names.next(name);
+        let place = place.ok_or_else(|| {
+            let fewer = if found.contains(name) { "too few columns" } else { "no column" };
+            Fault::OtherColumns { what: format!("it has {fewer} {name:?}") }
+        })?;
         is_taken[place] = true;
         Ok(place)
     };
     let places = names.iter().map(&mut place).collect::<Result<Vec<usize>, Fault>>()?;
-    let is_more = |(place, name): (usize, &String)| !is_taken[place] && !name.is_empty() && names.contains(name);
+    let known: HashSet<&String> = names.iter().collect();
+    let is_more = |(place, name): (usize, &String)| !is_taken[place] && !name.is_empty() && known.contains(name);
     match found.iter().enumerate().find(|&found| is_more(found)) {
         Some((_, name)) => Err(Fault::OtherColumns { what: format!("it has more columns {name:?}") }),
         None => Ok(places),

@@ -9,6 +9,7 @@ use super::delimited::{Column, Text};
 use super::hash::{self, KeySet};
 use super::missing::MissingTokens;
 use super::short;
+use super::sum_words;
 use super::texts::{Counts, NO_CODE, Taken, Texts};
 use super::value::{self, Notation, NumberForm, Ornament, Reading};
 use super::written::Written;
@@ -342,6 +343,41 @@ impl Tally {
         self.are_all_texts(is_one)
     }
 
+    /// Whether each value is a number of digits, with commas between hundreds, thousands and lakhs, or without any, and some are of lakhs
+    /// or more: `1,39,750`.
+    pub(super) fn are_in_lakhs(&self) -> bool {
+        let of_texts = self.texts.known_values().map(|texts| texts.map(|(text, _)| value::is_in_lakhs(text)));
+        let are_all = of_texts.is_some_and(|texts| {
+            let found: Vec<Option<bool>> = texts.collect();
+            found.contains(&Some(true)) && !found.contains(&None)
+        });
+        are_all && self.not_finite + self.not_utf8 == 0
+    }
+
+    /// Whether each text that is a value and no number in any notation begins with a digit and ends with a letter, as `1.2K` does, and
+    /// there are any.
+    pub(super) fn have_units(&self) -> bool {
+        let Some(texts) = self.texts.known_values() else { return false };
+        let mut others = texts.map(|(text, _)| text).filter(|text| value::notations(text).0 == 0).peekable();
+        others.peek().is_some()
+            && others.all(|text| text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(char::is_alphabetic))
+    }
+
+    /// The dates in this order that stand for a day that is never to come, and how often each stands.
+    pub(super) fn never(&self, order: DateOrder) -> impl Iterator<Item = (&str, u64)> {
+        self.texts.known_values().into_iter().flatten().filter(move |(text, _)| date::is_never(text, order))
+    }
+
+    /// Whether another column has the same values, as far as they are known.
+    pub(super) fn is_like(&self, other: &Tally) -> bool {
+        let numbers = |tally: &Tally| {
+            let Plain { count, whole, least, greatest, sum_of_hashes, .. } = tally.plain;
+            (tally.present, tally.distinct(), count, whole, least.to_bits(), greatest.to_bits(), sum_of_hashes)
+        };
+        let texts = self.known_texts();
+        numbers(self) == numbers(other) && texts.is_some() && texts == other.known_texts()
+    }
+
     /// Whether each value is a number behind the name of one and the same currency.
     pub(super) fn are_numbers_behind_a_currency(&self) -> bool {
         let first = self.texts.known_values().and_then(|mut texts| texts.next());
@@ -350,7 +386,7 @@ impl Tally {
     }
 
     /// Whether all values are known texts of some kind, and there are any.
-    fn are_all_texts(&self, is_one: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn are_all_texts(&self, is_one: impl Fn(&str) -> bool) -> bool {
         let are_all = self.texts.known_values().is_some_and(|mut texts| texts.all(|(text, _)| is_one(text)));
         are_all && self.present > 0 && self.plain.count + self.not_finite + self.not_utf8 == 0
     }
@@ -381,9 +417,10 @@ impl Tally {
         self.texts.known_values()?.find(|(known, _)| *known == text).map(|(_, times)| times)
     }
 
-    /// The texts among the values that are what a line of sums is called, and how often each stands.
+    /// The texts among the values that are what a line of sums is called, alone or with another of the values, and how often each stands.
     pub(super) fn sums(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.texts.known_values().into_iter().flatten().filter(|(text, _)| value::is_sum(text))
+        let is_sum = |text: &str| sum_words::sum_of(text).is_some_and(|of| of.is_empty() || self.texts.has(of));
+        self.texts.known_values().into_iter().flatten().filter(move |(text, _)| is_sum(text))
     }
 
     /// Whether all numbers are whole and written plainly, and each other text is a word.

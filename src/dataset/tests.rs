@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::*;
 
 mod advice;
+mod arrays;
 mod cases;
 mod collected;
 mod kept;

@@ -3,9 +3,13 @@
 
 use std::io::Read as _;
 
-use super::error::Fault;
-use super::refusal::Refusal;
+use super::error::{DatasetError, Fault};
+use super::files::Part;
+use super::options::ReadOptions;
+use super::refusal::{Example, Refusal};
+use super::roles::Roles;
 use super::source::Source;
+use super::survey::Survey;
 use super::value;
 
 /// Lines above a table, at most.
@@ -22,7 +26,20 @@ const SEPARATORS: [u8; 4] = [b';', b'\t', b',', b'|'];
 /// title's line of as many fields leaves them, or where one is empty above a name in the first row; or units and longer names, in the
 /// first rows.
 pub(super) fn names_or_units(names: Option<&[String]>, first_line: u64, refusals: &[Refusal]) -> Option<Fault> {
-    let names = names.filter(|_| refusals.len() > 1)?;
+    if refusals.len() < 2 {
+        return None;
+    }
+    let Some(names) = names else {
+        // Lines in front of it have been dropped, for want of a label.
+        let is_first = |refusal: &Refusal| {
+            let is_there = |example: &Example| {
+                example.file.is_none() && example.line == first_line && value::notations(&example.text).0 == 0
+            };
+            refusal.is_of_text() && refusal.rows == 1 && refusal.examples.iter().all(is_there)
+        };
+        let is_below = (2..=LINES_OF_A_TITLE_MAX + 1).contains(&first_line) && refusals.iter().all(is_first);
+        return is_below.then_some(Fault::Titled { line: first_line });
+    };
     let rows = refusals.iter().map(|refusal| refusal.rows).min()?;
     let of_fewest = refusals.iter().filter(|refusal| refusal.rows == rows).flat_map(|refusal| &refusal.examples);
     let line = of_fewest.map(|example| example.line).max()?;
@@ -52,13 +69,70 @@ pub(super) fn names_or_units(names: Option<&[String]>, first_line: u64, refusals
 
 /// The line in which a table begins, where it is not the first one.
 pub(super) fn table_below(source: &Source<'_>) -> Option<u64> {
+    below(&first_lines(source)?)
+}
+
+/// The first lines of a file.
+fn first_lines(source: &Source<'_>) -> Option<Vec<Vec<u8>>> {
     let (_, input) = source.open().ok()?;
     let mut bytes = Vec::new();
     input.take(BYTES_SEEN).read_to_end(&mut bytes).ok()?;
     // An end of two bytes makes a blank line more, which no file has where it ends lines otherwise.
     let ends: fn(&u8) -> bool = if bytes.contains(&b'\n') { |byte| *byte == b'\n' } else { |byte| *byte == b'\r' };
     let bytes = if bytes.last().is_some_and(ends) { &bytes[..bytes.len() - 1] } else { &bytes[..] };
-    below(&bytes.split(ends).take(LINES_SEEN).map(<[u8]>::to_vec).collect::<Vec<_>>())
+    Some(bytes.split(ends).take(LINES_SEEN).map(<[u8]>::to_vec).collect())
+}
+
+/// What is wrong with a table, where the first lines may be other ones than they are taken for.
+pub(super) fn explained(
+    error: DatasetError,
+    parts: &[Part<'_>],
+    survey: &Survey,
+    roles: &Roles,
+    options: &ReadOptions,
+) -> DatasetError {
+    let is_guess = survey.names.is_none() && options.header.is_none();
+    // A label that stands in the first line alone, and what else is wrong where it is a close call.
+    let is_alone = roles.labels.first().is_some_and(|&label| survey.tallies[label].present == 1);
+    let is_header = |refusal: &Refusal| refusal.may_be_header;
+    let fault = match error.fault {
+        Fault::Units { last: 2, columns } => {
+            let names =
+                parts.first().and_then(|first| split_names(survey.names.as_deref(), survey.separator, &first.source));
+            names.unwrap_or(Fault::Units { last: 2, columns })
+        }
+        Fault::Refused { refusals } if refusals.iter().any(is_header) => Fault::Refused { refusals },
+        fault @ (Fault::OneClass { .. }
+        | Fault::OneTarget { .. }
+        | Fault::EveryLabelDiffers { .. }
+        | Fault::Refused { .. })
+            if is_guess && (is_alone || survey.close.is_some()) =>
+        {
+            Fault::PerhapsHeader { fault: Box::new(fault) }
+        }
+        fault => fault,
+    };
+    DatasetError { fault, ..error }
+}
+
+/// What a second line of names is where the first one does not name the columns without it: a part of their names, with a third line
+/// that names the first columns alone, or below names of which some are the same.
+fn split_names(names: Option<&[String]>, separator: Option<u8>, source: &Source<'_>) -> Option<Fault> {
+    let (names, separator) = (names?, separator?);
+    let third = first_lines(source)?.into_iter().nth(2)?;
+    let fields: Vec<&[u8]> = third.split(|byte| *byte == separator).map(<[u8]>::trim_ascii).collect();
+    let named = fields.iter().take_while(|field| !field.is_empty()).count();
+    let is_third = (1..names.len()).contains(&named)
+        && fields.len() == names.len()
+        && fields[named..].iter().all(|field| field.is_empty());
+    let mut distinct: Vec<&String> = names.iter().filter(|name| !name.is_empty()).collect();
+    let all = distinct.len();
+    distinct.sort_unstable();
+    distinct.dedup();
+    match is_third {
+        true => Some(Fault::SplitNames { lines: 3, separator }),
+        false => (distinct.len() < all).then_some(Fault::SplitNames { lines: 2, separator }),
+    }
 }
 
 /// The same of the first lines of a file: the first of those that have as many separators as the last, if all from there on have.

@@ -342,31 +342,29 @@ pub fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// What a line of sums is called, in small letters.
-const SUMS: [&str; 16] = [
-    "total",
-    "totals",
-    "grand total",
-    "subtotal",
-    "sub-total",
-    "sub total",
-    "sum",
-    "summe",
-    "gesamt",
-    "gesamtsumme",
-    "zwischensumme",
-    "insgesamt",
-    "somme",
-    "totale",
-    "totaal",
-    "suma",
-];
+/// Whether a text is two whole numbers with a sign between them: `9/5`, `50-59`.
+pub fn is_pair(text: &str) -> bool {
+    let is_number = |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text.split_once(['/', '-', '\u{2013}']);
+    parts.is_some_and(|(one, other)| is_number(one.trim_end()) && is_number(other.trim_start()))
+}
 
-/// Whether a text is what a line of sums is called.
-pub fn is_sum(text: &str) -> bool {
-    let text = text.trim_end_matches(':').trim_end();
-    // The shortest has three letters, the longest thirteen.
-    (3..=13).contains(&text.len()) && SUMS.iter().any(|sum| sum.eq_ignore_ascii_case(text))
+/// Whether a number has two digits between its commas, three behind the last, and perhaps decimals: true where no other notation reads
+/// it, false where `12,345` or `12` may be either, none of anything else.
+pub fn is_in_lakhs(text: &str) -> Option<bool> {
+    let (_, digits, _) = parts(text);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_of_digits =
+        |group: &str, most: usize| (1..=most).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_digit());
+    if !part.is_empty() && !is_of_digits(part, part.len()) {
+        return None;
+    }
+    let Some((front, last)) = whole.rsplit_once(',') else { return is_of_digits(whole, 3).then_some(false) };
+    let mut groups = front.split(',');
+    let first = groups.next()?;
+    let are_two = groups.clone().all(|group| group.len() == 2 && is_of_digits(group, 2));
+    let is_one = last.len() == 3 && is_of_digits(last, 3) && is_of_digits(first, 2) && are_two;
+    is_one.then(|| groups.next().is_some())
 }
 
 /// Whether a text is a word, such as nobody writes for a number by mistake: three letters or more.
@@ -517,9 +515,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_sums_are_known_by_what_they_are_called() {
-        assert!(["Total", "GRAND TOTAL", "Summe:", "sum"].into_iter().all(is_sum));
-        assert!(["Totalia", "sums", "", ":", "summer", "Total 2024"].iter().all(|text| !is_sum(text)));
+    fn numbers_in_lakhs_and_pairs_are_told_from_others() {
+        let found = ["1,39,750", "₹ 12,34,567.50", "79,750", "950"].map(is_in_lakhs);
+        assert_eq!(found, [Some(true), Some(true), Some(false), Some(false)]);
+        for text in ["139,750", "1,39,75", "1,2,3", "1,39,750x", "", ",", "1,,750", "1234", "1,39,750."] {
+            assert!(is_in_lakhs(text) != Some(true) || text.ends_with('.'), "{text}");
+        }
+        assert!(["9/5", "50-59", "120 / 80", "10–19"].into_iter().all(is_pair));
+        assert!(!["9", "9/", "-5", "a/b", "1/2/3", "9-a"].into_iter().any(is_pair));
     }
 
     #[test]

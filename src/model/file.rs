@@ -443,6 +443,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelFault> {
     // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
     options.permissions(fs::Permissions::from_mode(0o666));
     let part = options.tempfile_in(disk::directory_of(path)).map_err(|error| unwritable(&error))?;
+    disk::keep_mode(path, part.as_file()).map_err(|error| unwritable(&error))?;
     // What has not become the model is removed.
     let (file, part) = part.into_parts();
     disk::replace(&System, &file, &part, path, &[bytes]).map_err(|error| unwritable(&error))?;

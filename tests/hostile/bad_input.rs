@@ -137,6 +137,18 @@ fn a_model_to_start_from_must_be_one_and_fit() {
     refuses(&["--data", data.text(), "--hidden", "8", "--start-from", cut.text()], &["cut.safetensors"]);
     let other = Written::new("other.csv", "1,2,3,elm\n2,1,3,yew\n5,5,5,box\n".repeat(20));
     refuses(&["--data", other.text(), "--hidden", "8", "--start-from", model], &["other classes"]);
+    let text = std::fs::read_to_string(data.text()).unwrap();
+    let renamed = Written::new("renamed.csv", text.replacen("height", "depth", 1));
+    let further = ["--hidden", "8", "--start-from", model];
+    refuses(&[&["--data", renamed.text()][..], &further].concat(), &["other columns", "input 2", "height", "depth"]);
+    // The same columns are trained further, and numbers that are scaled in another way are said.
+    let fewer: String = text.lines().take(151).map(|line| format!("{line}\n")).collect();
+    let fewer = Written::new("fewer.csv", fewer);
+    for (rows, is_said) in [(data.text(), false), (fewer.text(), true)] {
+        let trained = client([&["--local", "1", "--rounds", "1", "--data", rows][..], &further].concat());
+        assert_eq!(trained.code, Some(0), "{trained:?}");
+        assert_eq!(trained.stderr.contains("scaled by other data"), is_said, "{trained:?}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use gradwire::model::Kernel;
 
 use reading::whole;
 pub use reading::{Reading, yes_or_no};
-pub use train::{Scale, Train};
+pub use train::{Division, Recipe, Scale, Seed, Train};
 
 /// Train neural networks on the nodes of a gradwire coordinator, or in this process with --local, and manage the
 /// coordinator's jobs

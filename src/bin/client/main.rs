@@ -49,13 +49,8 @@ fn run(words: Vec<OsString>) -> Result<Exit, Failure> {
     let typed = words.clone();
     let line = online_line();
     let words = word_order::options_last(&line, words).map_err(usage)?;
-    let is_local = words.iter().any(|word| word.to_str().is_some_and(|word| word.starts_with("--local")));
     // What the environment says of training in this process is not about a coordinator that is named.
-    let except: &[&str] = match words.first() {
-        Some(word) if !word.as_encoded_bytes().starts_with(b"-") => &["local", "policy", "kernel"],
-        _ if is_local || environment::value("local").is_some() => &[],
-        _ => &["policy", "kernel"],
-    };
+    let except: &[&str] = if word_order::names_a_host(&line, &words) { &["local"] } else { &[] };
     let matches = environment::matches(line.no_binary_name(true), words, except);
     let Arguments { ip, port, here, train, command } =
         Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -133,7 +128,7 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
         data: train.data,
         read: train.reading.options(),
         scale: train.scale.scale,
-        recipe: train.recipe,
+        recipe: train.recipe.recipe,
         rounds: train.rounds,
         epochs: train.epochs,
         local_steps: train.local_steps,
@@ -166,9 +161,9 @@ fn options(train: Train, typed: &[OsString]) -> (Options, arguments::Access) {
             },
             clip: train.outer_clip,
         },
-        seed: train.seed.unwrap_or(1),
-        validate_split: train.validate_split,
-        test: train.test,
+        seed: train.seed.seed(),
+        validate_split: train.division.validate_split,
+        test: train.division.test,
         patience: train.patience,
         target_accuracy: train.target_accuracy,
         all_rounds: train.no_early_stopping,

@@ -72,6 +72,25 @@ pub fn options_last(line: &Command, words: Vec<OsString>) -> Result<Vec<OsString
     Ok([positionals, options, behind].concat())
 }
 
+/// Whether a word stands there that is no option, and no option's value: the first is a host.
+pub fn names_a_host(line: &Command, words: &[OsString]) -> bool {
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let text = word.to_string_lossy();
+        match text.strip_prefix("--") {
+            Some("") => return rest.next().is_some(),
+            Some(name) => {
+                if !name.contains('=') && takes_value(line, name) == Some(true) {
+                    rest.next();
+                }
+            }
+            None if text.len() > 1 && text.starts_with('-') => {}
+            None => return true,
+        }
+    }
+    false
+}
+
 /// The long options of a command.
 fn options_of(command: &Command) -> impl Iterator<Item = &str> {
     command.get_arguments().filter_map(|argument| argument.get_long())
@@ -108,6 +127,20 @@ mod tests {
         for unmoved in ["h 1 --rounds 3", "--local 3 --eta -1", "h 1 --frob x jobs", "h 1 --json tarin", "-- h 1 jobs"]
         {
             assert_eq!(ordered(unmoved), unmoved);
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_word_that_is_no_option_and_no_value_of_one() {
+        let names = |words: &str| {
+            let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+            names_a_host(&Arguments::command(), &words)
+        };
+        for host in ["h 1", "--rounds 3 h 1", "--local-steps 8 h 1", "-v h", "--json h 1 jobs", "--eta=1 h", "-- h"] {
+            assert!(names(host), "{host}");
+        }
+        for none in ["--rounds 3", "--local 3 --eta -1", "--quiet", "-vv", "--out h", "--"] {
+            assert!(!names(none), "{none}");
         }
     }
 

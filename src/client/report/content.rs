@@ -154,8 +154,8 @@ impl Content {
             history: Err(format!("A model file holds no history of the rounds; {elsewhere}")),
             best_round: None,
             fleet: Err(format!("A model file does not say which nodes trained it; {elsewhere}")),
-            judged: Err("A model file holds no rows, and which class is taken for which does not follow without. \
-                 client report MODEL --data FILE judges it by the rows of any file with labels."
+            judged: Err("A model file holds no rows to judge the model by: client report MODEL --data FILE judges it by those of \
+                 any file with labels."
                 .to_owned()),
             importance: Err(
                 "How much the model rests on each column shows on rows: client report MODEL --data FILE.".to_owned()

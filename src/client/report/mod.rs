@@ -34,9 +34,9 @@ use super::options::{Access, Command, ReportOptions};
 use super::score::Judged;
 use super::sink::{self, Sink};
 use super::work::Work;
-use crate::cli::{Exit, Failure};
+use crate::cli::{self, Exit, Failure};
 use crate::dataset::for_shell;
-use crate::job::{JobId, RoundSummary, RowsRef, Summary};
+use crate::job::{JobStatus, RoundSummary, RowsRef, Summary};
 use crate::model::Kernel;
 use crate::model::file::ModelFile;
 use crate::store::Store;
@@ -120,7 +120,8 @@ fn page(
         None => (Judged::Validation, &specification.validation),
     };
     let (judged, importance) = match object_of(conversation, objects, work, rows)? {
-        Some(object) => judged::of_job(judged, work, parameters, &object),
+        // It may take a while, and has nothing to leave in order.
+        Some(object) => cli::interruptible(|| judged::of_job(judged, work, parameters, &object)),
         None => (Err(content::rows_gone(rows.rows.into())), Err(content::rows_gone(rows.rows.into()))),
     };
     let job = DoneJob { work, done, history, timeline, judged, importance, was_heard, command, access };
@@ -175,9 +176,12 @@ pub(super) fn save(out: Option<&Path>, page: &str) -> Result<(), Failure> {
     sink.finish()
 }
 
-/// That such a job has an end to report on.
-pub(super) fn not_done(standing: &str, access: &Access, job: JobId) -> Failure {
-    let text =
-        format!("{standing}: a report is of a job that is done; {} watches it", access.command(Command::ATTACH, job));
-    Failure::new(Exit::JobFailed, text)
+/// A job that is not done has nothing to report on.
+pub(super) fn not_done(standing: &str, access: &Access, job: &JobStatus) -> Failure {
+    let next = match (job.may_be_resumed(), job.ended_ms == 0) {
+        (true, _) => format!("; to continue it: {}", access.command(Command::RESUME, job.job)),
+        (false, true) => format!("; to watch it: {}", access.command(Command::ATTACH, job.job)),
+        (false, false) => String::new(),
+    };
+    Failure::new(Exit::JobFailed, format!("a report is of a job that is done, and {standing}{next}"))
 }

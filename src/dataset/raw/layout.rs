@@ -1,12 +1,14 @@
 //! Which field of a row is which column of a model. Owns how a header is told from a row and names from places; does not know
 //! how rows are read.
 
+use std::collections::HashSet;
+
 use super::error::{BadRow, Place, RawFault};
 use crate::dataset::cells::Field;
 use crate::dataset::delimited::Record;
 use crate::dataset::error::Fault;
 use crate::dataset::kinds::Kind;
-use crate::dataset::place::{Column, listed};
+use crate::dataset::place::{Column, Places, listed};
 use crate::dataset::refusal::Cause;
 use crate::dataset::schema::{Becomes, RowFault, Schema, SchemaColumn};
 use crate::dataset::value::{self, Reading};
@@ -124,8 +126,9 @@ impl Layout {
         let mut is_taken = vec![false; names.len()];
         let mut fields = Vec::with_capacity(schema.columns.len());
         let mut missing = Vec::new();
+        let mut places = Places::of(&names);
         for column in &schema.columns {
-            let field = (0..names.len()).find(|&field| !is_taken[field] && names[field] == column.name);
+            let field = places.next(&column.name);
             if let Some(field) = field {
                 is_taken[field] = true;
             } else if is_input(&column.becomes) || (wants_labels && column.becomes == Becomes::Label) {
@@ -142,8 +145,8 @@ impl Layout {
         if !missing.is_empty() {
             return Err(RawFault::MissingColumns { missing, found: (0..names.len()).map(found).collect(), line });
         }
-        let is_known = |name: &String| schema.columns.iter().any(|column| column.name == *name);
-        if let Some(field) = (0..names.len()).find(|&field| !is_taken[field] && is_known(&names[field])) {
+        let known: HashSet<&str> = schema.columns.iter().map(|column| &*column.name).collect();
+        if let Some(field) = (0..names.len()).find(|&field| !is_taken[field] && known.contains(&*names[field])) {
             return Err(RawFault::RepeatedColumn { name: names[field].clone() });
         }
         let mut notes = Vec::new();
@@ -227,12 +230,13 @@ fn judge(
         return Ok(by_place.as_ref().is_ok_and(|layout| no_field_is_a_value(schema, first, layout)));
     }
     let inputs = names_of_inputs(schema);
-    let named = inputs.iter().filter(|name| names.contains(name)).count();
+    let of_line: HashSet<&String> = names.iter().collect();
+    let named = inputs.iter().filter(|name| of_line.contains(name)).count();
     // Numbers may be names, as pandas writes them, and are more often values.
     let is_number = |name: &&String| matches!(value::plain(name), Reading::Number(_));
     let in_words = names.iter().filter(|name| !is_number(name));
-    let is_of_model = |name: &&String| schema.columns.iter().any(|column| column.name == **name);
-    let named_in_words = in_words.filter(is_of_model).count();
+    let of_model: HashSet<&String> = schema.columns.iter().map(|column| &column.name).collect();
+    let named_in_words = in_words.filter(|name| of_model.contains(name)).count();
     if named == inputs.len() || 2 * named_in_words >= inputs.len() {
         return Ok(true);
     }

@@ -11,7 +11,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use super::array::{Array, ArrayRows, Head, npz};
+use super::archive::npz;
+use super::array::{Array, ArrayRows, Head};
 use super::arrays::{self, NAMES};
 use super::cells::Field;
 use super::delimited::{KeptRecord, Record, Records};
@@ -151,19 +152,15 @@ impl<'a> RawRows<'a> {
                 RawRows::of_numbers(rows, labels, Vec::new(), schema, options)
             }
             Format::Npz => {
-                let mut members = npz(&mut input).map_err(RawFault::Data)?;
-                let known: Vec<String> = members.iter().map(|(name, _)| name.clone()).collect();
+                let mut archive = npz(&mut input, &arrays::has_a_name).map_err(RawFault::Data)?;
+                let known = archive.names.clone();
                 let has = |names: &[&str]| known.iter().any(|name| names.contains(&&**name));
                 // A model is judged by rows that it has not seen, where they are told apart.
                 let pair = if options.wants_labels && has(&NAMES[1].0) { 1 } else { 0 };
-                let mut take = |names: &[&str]| {
-                    let place = members.iter().position(|(name, _)| names.contains(&&**name))?;
-                    Some(members.swap_remove(place))
-                };
-                let Some((name, features)) = take(&NAMES[pair].0) else {
+                let Some((name, features)) = archive.take(&NAMES[pair].0) else {
                     return Err(RawFault::NoFeatures { members: known });
                 };
-                let labels = take(&NAMES[pair].1).map(|(_, labels)| labels);
+                let labels = archive.take(&NAMES[pair].1).map(|(_, labels)| labels);
                 let notes = match known.len() > 1 + usize::from(labels.is_some()) {
                     true => vec![format!("of the archive, the rows of {name} are taken")],
                     false => Vec::new(),

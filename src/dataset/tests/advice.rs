@@ -208,3 +208,86 @@ fn blanks_between_thousands_alone_leave_no_question_of_a_decimal_mark() {
     let told = notes(&table("p;q;k", ';', 24, |row| format!("{} {:03};{row},5", row + 1, 7 * row)));
     assert!(told.contains("written 1 234,5") && !told.contains("a comma for the decimal mark"), "{told}");
 }
+
+#[test]
+fn limits_beyond_which_values_lie_are_not_taken_for_missing() {
+    let value = |row: usize| if row.is_multiple_of(8) { "<5".to_owned() } else { format!("{}", 5 + row) };
+    let told = sentence(table("c,k", ',', 40, value));
+    let cure = "write a number for each that is known to lie beyond a limit, such as the limit, or half of it, or: --category c";
+    assert!(told.contains(cure) && !told.contains("--missing"), "{told}");
+}
+
+#[test]
+fn dates_that_are_asked_for_and_are_none_are_told_with_the_forms_that_are_read() {
+    let options = ReadOptions { date: names(&["c"]), ..ReadOptions::default() };
+    let told = read(table("c,k", ',', 40, |row| format!("day {row}")), &options).unwrap_err().to_string();
+    assert!(told.contains("write them in one form, such as 2024-01-31, 01/31/2024, 31.01.2024"), "{told}");
+}
+
+#[test]
+fn numbers_of_which_some_have_a_unit_are_told_without_an_option_that_would_be_refused() {
+    let told = notes(&table("c,n,k", ',', 40, |row| format!("{},{row}.5", ["1.2K", "560", "2.2B", "3.5M"][row % 4])));
+    assert!(told.contains("numbers, some with text behind") && !told.contains("--number"), "{told}");
+    let told = notes(&table("c,n,k", ',', 40, |row| format!("{},{row}.5", ["1", "2", "none", "all"][row % 4])));
+    assert!(told.contains("numbers and names (--number c says otherwise)"), "{told}");
+}
+
+#[test]
+fn a_last_column_of_many_days_is_no_label_and_one_of_few_is_told() {
+    let days = |count: usize| {
+        let day =
+            |row: usize| format!("{},{},{}-01-{:02}\n", row % 7, row % 5, 1990 + row % count, 1 + row % count % 28);
+        dataset("a,b,day\n".to_owned() + &(0..160).map(day).collect::<String>())
+    };
+    let many = days(40);
+    assert_eq!(many.roles.labels, [1]);
+    let told = many.report(None).all_lines().join("\n");
+    assert!(told.contains("the last column, column 3 (\"day\"), is none (dates); if it is, say --label day"), "{told}");
+    let few = days(3);
+    assert_eq!(few.roles.labels, [2]);
+    let told = few.report(None).all_lines().join("\n");
+    assert!(told.contains("the labels in column 3 (\"day\") are dates, each of which is a class"), "{told}");
+}
+
+#[test]
+fn columns_of_one_name_with_the_same_values_are_told() {
+    let row = |row: usize| format!("{},{}.5,{}", ["p", "q", "r"][row % 3], row % 9, ["p", "q", "r"][row % 3]);
+    let told = notes(&table("rank,n,rank,k", ',', 40, row));
+    assert!(
+        told.contains("columns 1 and 3 (\"rank\"): of one name, and their values seem to be the same; --ignore 3"),
+        "{told}"
+    );
+    let row = |row: usize| format!("{},{}.5,{}", ["p", "q", "r"][row % 3], row % 9, ["q", "p", "r"][row % 3]);
+    assert!(!notes(&table("rank,n,rank,k", ',', 40, row)).contains("of one name"));
+}
+
+#[test]
+fn a_first_line_that_may_name_the_columns_is_told_where_nothing_else_is_a_label() {
+    // One name is that of a row, too.
+    let csv = "a,4,5,6\n".to_owned()
+        + &(0..40).map(|row| format!("{},{},{},\n", ["a", "b"][row % 2], row % 7, row)).collect::<String>();
+    let told = sentence(&csv);
+    assert!(
+        told.contains("is it the label (--label)? If the first line names the columns, say --header yes"),
+        "{told}"
+    );
+    let header = ReadOptions { header: Some(false), ..ReadOptions::default() };
+    assert!(!read(&csv, &header).unwrap_err().to_string().contains("--header yes"));
+}
+
+#[test]
+fn a_number_to_be_fitted_far_off_all_others_is_told_with_its_line() {
+    let warnings = |slip: &str| {
+        let row = |row: usize| {
+            format!("{},{}\n", row * row % 17, if row == 7 { slip.to_owned() } else { format!("{}.5", row * 7 % 19) })
+        };
+        let csv = "x,y\n".to_owned() + &(0..60).map(row).collect::<String>();
+        dataset(csv).prepare(&ASKED).unwrap().warnings.join("\n")
+    };
+    let told = warnings("99999");
+    assert!(
+        told.contains("line 9: the label in column 2 (\"y\") is 99999, more than a hundred times as far off"),
+        "{told}"
+    );
+    assert!(!warnings("150").contains("far off"));
+}

@@ -76,6 +76,13 @@ fn numbers_in_equal_steps_above_others_are_names_beside_a_text_label_or_names_of
         ("400,405,410,kind", lines(&|row| format!("{},{}", line(row), kind(row)))),
         ("country,1990,2000,2010", lines(&|row| format!("land {row},{}", line(row)))),
         ("10,20,30,40", lines(&|row| format!("{},{}", line(row), row % 2))),
+        ("country,code,1990,2000,2010", lines(&|row| format!("land {row},L{row},{}", line(row)))),
+        ("country,code,unit,1990,2000,2010", lines(&|row| format!("land {row},L{row},births,{}", line(row)))),
+        ("country,code,1,2,3,4", lines(&|row| format!("land {row},L{row},{},{}", line(row), number(row, 4)))),
+        // The last years have no values yet; others were left out.
+        ("country,1990,1991,1992,1993", lines(&|row| format!("land {row},{},", line(row)))),
+        ("country,code,1990,1991,1992,1993", lines(&|row| format!("land {row},L{row},{},", line(row)))),
+        ("country,1990,1995,2000,2002", lines(&|row| format!("land {row},{},", line(row)))),
     ];
     for (head, rows) in &rows {
         let expected: Vec<String> = head.split(',').map(str::to_owned).collect();
@@ -88,6 +95,11 @@ fn numbers_in_equal_steps_above_others_are_names_beside_a_text_label_or_names_of
     for head in ["1,2,label", "0,2,label", "0,1,a"] {
         assert_eq!(of(format!("{head}\n{}", rows[2].1)).1, None, "{head}");
     }
+    // Years among those below, and too few numbers behind several names.
+    let years =
+        lines(&|row| format!("n{row},{},{},{},{}", 1980 + row % 40, 1900 + row, 2000 - row % 30, 1990 + row % 5));
+    assert_eq!(of(format!("a,1990,1995,2000,2002\n{years}")).1, None);
+    assert_eq!(of(format!("a,b,1,2,3\n{}", lines(&|row| format!("n{row},m{row},{}", line(row))))).1, None);
     let stepped = |row: usize| format!("{},{},{}", row, row + 5, row + 10);
     let runs = lines(&|row| format!("{},{}", stepped(row), kind(row)));
     assert_eq!(of(format!("400,405,410,c\n{runs}")).1, None);

@@ -295,6 +295,19 @@ fn a_group_is_not_divided() {
 }
 
 #[test]
+fn rows_without_a_value_where_groups_stand_are_said_to_be_one_group() {
+    let options = ReadOptions { group: Some("g".to_owned()), ..ReadOptions::default() };
+    let csv = |some: &str| {
+        let group = |row: usize| if row < 5 { some.to_owned() } else { format!("g{}", row % 12) };
+        let line = |row: usize| format!("{row}.5,{},{}\n", group(row), ["x", "y"][row / 3 % 2]);
+        "f,g,kind\n".to_owned() + &(0..60).map(line).collect::<String>()
+    };
+    assert_eq!(read(csv("some"), &options).unwrap().groups_without_a_value(), None);
+    let said = read(csv(""), &options).unwrap().groups_without_a_value().unwrap();
+    assert!(said.starts_with("5 rows have no value in column 2 (\"g\")"), "{said}");
+}
+
+#[test]
 fn few_groups_test_only_where_that_is_asked_for_and_a_whole_one_validates() {
     let options = ReadOptions { group: Some("g".to_owned()), ..ReadOptions::default() };
     let csv = |groups: usize| {
@@ -375,36 +388,6 @@ fn files_are_read_by_path_and_named_by_it_in_errors() {
     assert_eq!(text(&absent), format!("{}: there is no such file; check the path", absent.display()));
     let below_a_file = text(&path.join("below"));
     assert!(below_a_file.contains("cannot be read: "), "{below_a_file}");
-}
-
-#[test]
-fn arrays_are_rows_of_numbers_with_their_labels() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    let images =
-        [&[0, 0, 8, 3, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2][..], &[0, 1, 0, 3, 0, 5, 0, 7, 0, 9, 0, 11]].concat();
-    fs::write(path("images"), images).unwrap();
-    fs::write(path("labels"), [&[0, 0, 8, 1, 0, 0, 0, 6][..], &[0, 1, 0, 1, 0, 1]].concat()).unwrap();
-    let pair = format!("{},{}", path("images").display(), path("labels").display());
-    let data = Dataset::read(Path::new(&pair), &ReadOptions::default()).unwrap();
-    let contiguous = Preparation { split: last(1), scaling: Scaling::None, sharding: Sharding::Contiguous, ..ASKED };
-    let prepared = data.prepare(&contiguous).unwrap();
-    assert_eq!((data.task(), prepared.features, classes(&prepared)), (Task::Classify, 2, &names(&["0", "1"])[..]));
-    assert_eq!(prepared.shards[0].values, [0.0, 1.0, 0.0, 3.0, 0.0, 5.0, 0.0, 7.0, 0.0, 9.0]);
-    assert_eq!(prepared.validation, block(2, vec![0.0, 11.0], 1));
-
-    let npy = |data: &[f64], shape: &str| {
-        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n");
-        let bytes = data.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
-        [&b"\x93NUMPY\x01\0"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), &bytes].concat()
-    };
-    fs::write(path("all.npy"), npy(&[1.0, 0.25, 2.0, f64::NAN, 3.0, 0.75, 5.0, 1.25], "(4, 2)")).unwrap();
-    let error = Dataset::read(&path("all.npy"), &ReadOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("some labels are no finite numbers"), "{error}");
-    fs::write(path("all.npy"), npy(&[1.0, 0.25, f64::NAN, 0.5, 3.0, 0.75, 5.0, 1.25], "(4, 2)")).unwrap();
-    let prepared = Dataset::read(&path("all.npy"), &ReadOptions::default()).unwrap().prepare(&contiguous).unwrap();
-    // The missing number is filled in with the median of 1 and 3, and marked.
-    assert_eq!(prepared.shards[0].values, [1.0, 0.0, 2.0, 1.0, 3.0, 0.0]);
 }
 
 proptest! {

@@ -86,16 +86,54 @@ fn numbers_with_a_decimal_comma_are_such_between_commas_too() {
 fn lines_of_sums_are_named_among_rows_and_left_out_where_they_are_refused() {
     let csv = "month,k\n".to_owned() + &rows(',', 24, |row| format!("m{}", row % 3)) + "Total,x\n";
     let told = notes(&csv);
-    assert!(
-        told.contains("column 1 (\"month\") has \"Total\" in a row: if that is a line of sums, take it out"),
-        "{told}"
-    );
+    let wanted = "\"Total\" in line 26 of column 1 (\"month\"): if that is a sum of other rows, leave it out (sed 26d FILE > table.csv), \
+                  or it trains and judges as a row like the others";
+    assert!(told.contains(wanted), "{told}");
     // As many of them as of others are no sums.
     let told = notes(&("who,k\n".to_owned() + &rows(',', 24, |row| ["men", "women", "total"][row % 3].to_owned())));
     assert!(!told.contains("sums"), "{told}");
     let told = sentence("n,k\n".to_owned() + &rows(',', 24, |row| row.to_string()) + "Summe:,x\n");
     assert!(told.contains("leave it out: sed 26d FILE > table.csv; or: --category n"), "{told}");
     assert!(!told.contains("--missing"), "{told}");
+    let told = sentence("n,k\n".to_owned() + &rows(',', 24, |row| row.to_string()) + "Total 2024,x\n");
+    assert!(told.contains("leave it out: sed 26d FILE > table.csv; or: --category n"), "{told}");
+}
+
+#[test]
+fn lines_of_sums_of_some_rows_are_named_with_all_others_where_what_they_sum_stands_among_the_rows() {
+    let part = |name: &str, count: usize| rows(';', count, |row| format!("{name};{row}"));
+    let csv =
+        format!("rank;n;k\n{}Prof Total;;x\n{}Sum of Dean;;y\nGrand Total;;x\n", part("Prof", 24), part("Dean", 24));
+    let told = notes(&csv);
+    let wanted = "\"Prof Total\" in line 26 of column 1 (\"rank\"), \"Sum of Dean\" in line 51 of column 1 (\"rank\"), \
+                  \"Grand Total\" in line 52 of column 1 (\"rank\"): if those are sums of other rows, leave them out \
+                  (sed '26d;51d;52d' FILE > table.csv)";
+    assert!(told.contains(wanted), "{told}");
+    // Nothing else is called Recall; and many lines are not told one by one.
+    let films = format!("film;n;k\n{}Total Recall;7;x\n", part("Alien", 24));
+    assert!(!notes(&films).contains("sum of other rows"));
+    let many = format!("rank;n;k\n{}{}", part("Prof", 300), part("Prof Total", 25));
+    let told = notes(&many);
+    assert!(told.contains(", and 5 more: if those are sums of other rows, leave them out, or they train"), "{told}");
+}
+
+#[test]
+fn names_of_columns_in_several_lines_are_told_with_the_command_that_joins_them() {
+    let numbers = rows(',', 24, |row| format!("A,{row},{}.5,{}.5,{}", row % 7, row % 5, row % 3));
+    let pivot = format!("rank,,Prof,Prof,Dean,k\nsex,,Female,Male,Male,k\ngroup,years,,,,\n{numbers}");
+    let error = read(&pivot, &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.fault, Fault::SplitNames { lines: 3, separator: b',' });
+    let told = error.to_string();
+    let awk = "awk -F , -v OFS=, 'NR == 1 { split($0, a); next } NR == 2 { split($0, b); next } \
+               NR == 3 { for (i = 1; i <= NF; i++) if ($i == \"\") $i = a[i] \"_\" b[i] } 1' data.csv > table.csv";
+    assert!(told.contains("lines 1 to 3 name the columns together") && told.contains(awk), "{told}");
+    let two = format!("group,years,salary,salary,hours,k\n,,mean,std,mean,last\n{numbers}");
+    let error = read(&two, &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.fault, Fault::SplitNames { lines: 2, separator: b',' });
+    // Units below names that differ are none of theirs.
+    let units = format!("group,years,salary,bonus,hours,k\n,,EUR,EUR,h,unit\n{numbers}");
+    let error = read(&units, &ReadOptions::default()).unwrap_err();
+    assert_eq!(error.fault, Fault::Units { last: 2, columns: 3 });
 }
 
 #[test]
@@ -159,13 +197,62 @@ fn what_stands_behind_a_number_or_in_front_of_it_is_told_as_what_it_is() {
     for (number, wanted) in [
         ("CHF #.50", "text in front of numbers"),
         ("R$ 1.0#,65", "text in front of numbers"),
-        ("\"3,#,14,476.00\"", "digits with other marks than numbers have"),
-        ("\"₹ 3,#,14,476.00\"", "digits with other marks than numbers have"),
-        ("0:#", "text behind numbers"),
+        ("\"3,#,14,476.00\"", "digits in groups of two, such as 1,39,750"),
+        ("\"₹ 3,#,14,476.00\"", "digits in groups of two, such as 1,39,750"),
+        ("1.0#.14.76", "digits with other marks than numbers have"),
+        ("0:#", "times such as 12:30, which are not read; minutes or seconds alone"),
+        ("4:# PM", "times such as 12:30, which are not read; minutes or seconds alone"),
+        ("20#-07", "months without a day, which are not read; the first day of each"),
+        ("20#-W07", "weeks, which are not read; the first day of each"),
+        ("9/#", "two numbers with a sign between; each in a column of its own"),
+        ("\"1,#,750\"", "digits in groups of two, such as 1,39,750; numbers such as 139750"),
+        ("18h #m", "text behind numbers; numbers alone, in one unit"),
         ("# kg", "text behind numbers"),
     ] {
         let number = |row: usize| number.replace('#', &(10 + row % 40).to_string());
         let told = notes(&("a;n;k\n".to_owned() + &rows(';', 48, |row| format!("{};{row}.5", number(row)))));
         assert!(told.contains(wanted), "{wanted}: {told}");
     }
+}
+
+#[test]
+fn numbers_in_lakhs_beside_smaller_ones_are_told_as_what_they_are() {
+    let lakhs = |row: usize| {
+        if row.is_multiple_of(5) { format!("\"{},750\"", 10 + row) } else { format!("\"1,{},750\"", 10 + row) }
+    };
+    let told = notes(&("pay,n,k\n".to_owned() + &rows(',', 48, |row| format!("{},{row}.5", lakhs(row)))));
+    assert!(told.contains("digits in groups of two, such as 1,39,750"), "{told}");
+    let labels: String = (0..48).map(|row| format!("{row}.5,{}\n", lakhs(row % 40))).collect();
+    let options = ReadOptions { label: names(&["pay"]), ..ReadOptions::default() };
+    let told = read("n,pay\n".to_owned() + &labels, &options).unwrap().report(None).all_lines().join("\n");
+    assert!(told.contains("the labels in column 2 (\"pay\") are numbers with text beside them"), "{told}");
+}
+
+#[test]
+fn a_title_and_a_line_of_separators_are_left_out_with_one_command() {
+    let csv = "Salaries,,,\n,,,\nrank,n,m,k\n".to_owned()
+        + &rows(',', 24, |row| format!("{},{row},{}", ["A", "B"][row % 2], 7 * row % 11));
+    assert_eq!(read(&csv, &ReadOptions::default()).unwrap_err().fault, Fault::Titled { line: 3 });
+}
+
+#[test]
+fn days_that_are_never_to_come_are_named_with_the_option_that_takes_them_for_missing() {
+    let ends = |never: &str| {
+        let day =
+            |row: usize| if row.is_multiple_of(6) { never.to_owned() } else { format!("2024-01-{:02}", row % 28 + 1) };
+        notes(&("until,k\n".to_owned() + &rows(',', 60, day)))
+    };
+    let told = ends("9999-12-31");
+    let wanted = "column 1 (\"until\") has \"9999-12-31\" in 10 rows: if such a value stands for a missing value, \
+                  --missing default,9999-12-31 says so, of all columns";
+    assert!(told.contains(wanted), "{told}");
+    assert!(!ends("2099-12-31").contains("--missing"));
+}
+
+#[test]
+fn days_as_a_spreadsheet_counts_them_are_left_out_as_numbers_that_may_be_of_use() {
+    let told =
+        |name: &str| notes(&(format!("{name},n,k\n") + &rows(',', 48, |row| format!("{},{row}.5", 44_927 + row))));
+    assert!(told("date").contains("of use if they are the days of a spreadsheet (--use date takes it in)"));
+    assert!(!told("number").contains("days of a spreadsheet"));
 }

@@ -27,9 +27,8 @@ pub struct Train {
     pub reading: Reading,
     #[command(flatten)]
     pub scale: Scale,
-    /// Set of defaults for the other options: default or classic
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    pub recipe: RecipeName,
+    #[command(flatten)]
+    pub recipe: Recipe,
     /// Number of rounds; each goes through the training rows once, or as often as --epochs says [default: 30; with
     /// --epochs or --local-steps from 2: 40; classic: 25]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX))]
@@ -70,8 +69,8 @@ pub struct Train {
     /// this is AdamW [default: 0; where numbers are fitted by merged gradients, 0.9 for up to 1000 rows, of more less]
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
-    /// What training makes small where numbers are fitted: squared_error, or huber, which a few rows far off cannot pull away
-    /// [default: squared_error]
+    /// What training makes small where numbers are fitted: squared_error, or huber, by which rows some deviations off pull less; the
+    /// deviation counts them, too [default: squared_error]
     #[arg(long, value_name = "NAME")]
     pub loss: Option<Loss>,
     /// With --loss huber: distance from which on it is a straight line, in standard deviations of the target [default: 1]
@@ -143,9 +142,8 @@ pub struct Train {
     /// With an outer optimiser: largest Euclidean norm of a combined update; a longer one is shortened to it [default: no limit]
     #[arg(long, value_name = "LENGTH", allow_negative_numbers = true)]
     pub outer_clip: Option<f32>,
-    /// Seed of every random choice; the same command gives the same model [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
-    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub seed: Seed,
     /// Rounds without a better one after which training stops; the best round's model is the result [default: 20; all
     /// rounds are done where numbers are fitted and fewer than 50 rows validate, and with classic]
     #[arg(long, value_name = "ROUNDS", allow_negative_numbers = true, value_parser = whole(1, ROUNDS_MAX), conflicts_with = "no_early_stopping")]
@@ -157,16 +155,8 @@ pub struct Train {
     /// Do all rounds; the last one's model is the result
     #[arg(long)]
     pub no_early_stopping: bool,
-    /// Rows that neither train nor validate, by which the model is judged once, at the end: none, a stratified fraction (0.1), the
-    /// last rows of the file (last:0.1, last:3500), or a file of them, several or a directory, as of --validate [default: 0.1 of
-    /// more than 1000 rows, unless options or data say which validate; built-in data: last:3500; classic: none]
-    #[arg(long, value_name = "SPLIT|FILE")]
-    pub test: Option<TestRows>,
-    /// Validation rows, of those that do not test: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
-    /// [default: 0.2; 0.1 of more than 5000 rows, or of 100 or more where numbers are fitted; classic: last:0.2, built-in data
-    /// last:3500]
-    #[arg(long, value_name = "SPLIT")]
-    pub validate_split: Option<ValidationSplit>,
+    #[command(flatten)]
+    pub division: Division,
     /// Action on a task that no node can do: fail (the job) or skip (the task)
     #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = on_task_failure)]
     pub on_task_failure: OnTaskFailure,
@@ -176,7 +166,7 @@ pub struct Train {
     /// Accept nodes with another arithmetic; the result is then not reproducible
     #[arg(long)]
     pub allow_inexact: bool,
-    /// Model to start from [default: random weights]
+    /// Model of the same columns to start from [default: random weights]
     #[arg(long, value_name = "FILE.safetensors")]
     pub start_from: Option<PathBuf>,
     /// Id of the job, 32 hexadecimal digits; attaches to the job if the coordinator knows it [default: random]
@@ -193,6 +183,44 @@ pub struct Train {
     pub shown: Shown,
     #[command(flatten)]
     pub access: Access,
+}
+
+/// Which defaults there are.
+#[derive(Args)]
+pub struct Recipe {
+    /// Set of defaults for the other options: default or classic
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub recipe: RecipeName,
+}
+
+/// What random choices follow from.
+#[derive(Args)]
+pub struct Seed {
+    /// Seed of every random choice; the same command gives the same model [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
+    seed: Option<u64>,
+}
+
+impl Seed {
+    /// The seed that is asked for, or the usual one.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
+}
+
+/// Which rows test, and which validate.
+#[derive(Args)]
+pub struct Division {
+    /// Rows that neither train nor validate, by which the model is judged once, at the end: none, a stratified fraction (0.1), the
+    /// last rows of the file (last:0.1, last:3500), or a file of them, several or a directory, as of --validate [default: 0.1 of
+    /// more than 1000 rows, unless options or data say which validate; built-in data: last:3500; classic: none]
+    #[arg(long, value_name = "SPLIT|FILE")]
+    pub test: Option<TestRows>,
+    /// Validation rows, of those that do not test: a stratified fraction (0.2) or the last rows of the file (last:0.2, last:3500)
+    /// [default: 0.2; 0.1 of more than 5000 rows, or of 100 or more where numbers are fitted; classic: last:0.2, built-in data
+    /// last:3500]
+    #[arg(long, value_name = "SPLIT")]
+    pub validate_split: Option<ValidationSplit>,
 }
 
 /// How numbers become inputs.

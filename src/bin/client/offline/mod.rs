@@ -12,7 +12,7 @@ mod schema;
 use std::ffi::OsString;
 
 use clap::{ArgMatches, Command};
-use gradwire::cli::{self, Exit, Failure};
+use gradwire::cli::{self, Exit, Failure, Interrupts};
 
 /// A command that needs no coordinator.
 pub struct Offline {
@@ -45,12 +45,13 @@ impl Offline {
         }
     }
 
-    /// Runs it with its word and all that follows.
+    /// Runs it with its word and all that follows. An interrupt ends the program, and removes what is half written.
     pub fn run(&self, words: Vec<OsString>) -> Result<Exit, Failure> {
         let line =
             (self.arguments)().no_binary_name(true).bin_name(format!("client {}", (self.arguments)().get_name()));
         let matches = cli::environment::matches(line, words.into_iter().skip(1).collect(), &[]);
-        (self.run)(&matches)
+        Interrupts::catch()?.into_messages()?;
+        cli::interruptible(|| (self.run)(&matches))
     }
 }
 
