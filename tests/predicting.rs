@@ -328,8 +328,6 @@ fn an_interrupt_leaves_no_half_written_predictions_behind() {
             assert!(Instant::now() < until, "no file is begun");
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Its name is known a moment after it is there.
-        std::thread::sleep(Duration::from_millis(100));
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), written()), (Some(130), 0), "{signal}: {output:?}");

@@ -207,9 +207,22 @@ pub fn interruptible<T>(work: impl FnOnce() -> T) -> T {
 /// A file that is being written, which is not to stay behind half written.
 static PART: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Names the file that an interrupt within [`interruptible`] removes before it ends the program; none where it is whole.
-pub fn remove_when_interrupted(part: Option<PathBuf>) {
-    *PART.lock().unwrap_or_else(PoisonError::into_inner) = part;
+/// Makes a file that an interrupt within [`interruptible`] removes before it ends the program, until [`keep_when_interrupted`].
+/// One that comes meanwhile waits for its name.
+#[cfg(feature = "client")]
+pub fn removed_when_interrupted(
+    make: impl FnOnce() -> io::Result<tempfile::NamedTempFile>,
+) -> io::Result<tempfile::NamedTempFile> {
+    let mut part = PART.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = make()?;
+    *part = Some(made.path().to_owned());
+    Ok(made)
+}
+
+/// The file is whole, and stays whatever comes.
+#[cfg(feature = "client")]
+pub fn keep_when_interrupted() {
+    *PART.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Ends the program, and leaves no half-written file behind.

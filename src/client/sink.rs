@@ -45,8 +45,8 @@ impl Sink {
                 let mut options = tempfile::Builder::new();
                 // As any other file, by the user's umask: a temporary file is its owner's alone otherwise.
                 options.prefix(".gradwire-").suffix(".part").permissions(Permissions::from_mode(0o666));
-                let part = options.tempfile_in(disk::directory_of(&name)).map_err(fail)?;
-                cli::remove_when_interrupted(Some(part.path().to_owned()));
+                let make = || options.tempfile_in(disk::directory_of(&name));
+                let part = cli::removed_when_interrupted(make).map_err(fail)?;
                 disk::keep_mode(&name, part.as_file()).map_err(fail)?;
                 Place::Part(part, name)
             }
@@ -85,7 +85,7 @@ impl Sink {
         let fail = |error: &dyn std::fmt::Display| unwritable(&path, what, error);
         part.as_file().sync_all().map_err(|error| fail(&error))?;
         part.persist(&path).map_err(|error| fail(&error.error))?;
-        cli::remove_when_interrupted(None);
+        cli::keep_when_interrupted();
         disk::sync_directory(&disk::System, disk::directory_of(&path)).map_err(|error| fail(&error))
     }
 }

@@ -119,28 +119,16 @@ impl Array {
                 "the array has one column, and needs features and, last, the label; or name two files: --data X.npy,y.npy",
             );
         }
-        fn split<T: Clone>(values: &[T], width: usize) -> (Vec<T>, Vec<T>) {
+        fn split<T: Clone>(values: &[T], width: usize, numbers: fn(Vec<T>) -> Numbers) -> (Numbers, Numbers) {
             let rows = values.chunks_exact(width);
             let last = rows.clone().map(|row| row[width - 1].clone()).collect();
-            (rows.flat_map(|row| row[..width - 1].to_vec()).collect(), last)
+            (numbers(rows.flat_map(|row| row[..width - 1].to_vec()).collect()), numbers(last))
         }
         let (features, labels) = match numbers {
-            Numbers::Bytes(values) => {
-                let (features, labels) = split(&values, width);
-                (Numbers::Bytes(features), Numbers::Bytes(labels))
-            }
-            Numbers::Doubles(values) => {
-                let (features, labels) = split(&values, width);
-                (Numbers::Doubles(features), Numbers::Doubles(labels))
-            }
-            Numbers::Signed(values) => {
-                let (features, labels) = split(&values, width);
-                (Numbers::Signed(features), Numbers::Signed(labels))
-            }
-            Numbers::Unsigned(values) => {
-                let (features, labels) = split(&values, width);
-                (Numbers::Unsigned(features), Numbers::Unsigned(labels))
-            }
+            Numbers::Bytes(values) => split(&values, width, Numbers::Bytes),
+            Numbers::Doubles(values) => split(&values, width, Numbers::Doubles),
+            Numbers::Signed(values) => split(&values, width, Numbers::Signed),
+            Numbers::Unsigned(values) => split(&values, width, Numbers::Unsigned),
             Numbers::Texts(_) => {
                 return wrong("the array holds texts, and features are numbers; save them as a CSV file");
             }
